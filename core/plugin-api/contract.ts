@@ -1,0 +1,423 @@
+import type { Migration, SqlDatabase, SqlReader, SqlTransaction } from './database.js';
+import type { Decimal, RoundingMode } from './decimal.js';
+import type { Frame, Instant, Metric, Period, RatedPoint, Sample, Scope } from './model.js';
+import type { JsonValue, Schema } from './schema.js';
+
+/** Major version of this contract. A plugin made for another one is refused at start. */
+export const API_VERSION = 1;
+
+export type PluginKind = 'fetcher' | 'collector' | 'rating' | 'storage';
+
+export interface PluginRoles {
+  fetcher: Fetcher;
+  collector: Collector;
+  rating: RatingModule;
+  storage: Storage;
+}
+
+export interface Lifecycle {
+  /** Opens connections. The constructor and `create` do no I/O. */
+  start?(signal: AbortSignal): Promise<void>;
+  /** Called once per successful start, in reverse order of starting, also when start-up is aborted. */
+  stop?(): Promise<void>;
+}
+
+// ---------------------------------------------------------------------------------------------------------- fetcher
+
+/** Says which scopes exist now. */
+export interface Fetcher extends Lifecycle {
+  /**
+   * Every scope to be rated, each once. An empty list means "there are none", so a fetcher that does not know throws.
+   * `key` is filled in by the host when the fetcher leaves it empty.
+   */
+  fetchScopes(signal: AbortSignal): Promise<readonly Scope[]>;
+}
+
+// -------------------------------------------------------------------------------------------------------- collector
+
+export interface CollectRequest<MetricOptions = unknown> {
+  readonly metric: Metric<MetricOptions>;
+  readonly scope: Scope;
+  readonly period: Period;
+}
+
+/** What is known about one metric of one scope and period. Unknown is an exception, never an empty list. */
+export type Collected =
+  | { readonly kind: 'measured'; readonly samples: readonly Sample[] }
+  /** The source answered and there was nothing. */
+  | { readonly kind: 'nothing' }
+  /** Nobody kept the data: it will never be known. Becomes a visible gap. */
+  | { readonly kind: 'unmeasurable'; readonly reason: string };
+
+/** How the reference computed quantities with this source; used with `compat: strict` (spec: unit conversion). */
+export interface StrictArithmetic {
+  readonly significantDigits: number;
+  readonly rounding: RoundingMode;
+  /** The sample itself is rounded before factor and offset. */
+  readonly roundsSample: boolean;
+  /** The sample was read as a binary float. */
+  readonly binarySample: boolean;
+}
+
+export interface Collector<MetricOptions = unknown> extends Lifecycle {
+  /** Validates each metric's `extra_args` before the first period. */
+  readonly metricOptions: Schema<MetricOptions>;
+  readonly strictArithmetic?: StrictArithmetic | undefined;
+  /** Attributes that this collector needs in `groupby` (e.g. the resource key); appended when missing. */
+  requiredGroupby?(options: MetricOptions): readonly string[];
+  /**
+   * Measures one metric of one scope for one period. Called concurrently.
+   * @throws UnavailableError when the answer is not known yet and asking again may help.
+   * @throws RejectedError when asking again will not help until somebody changes a credential or setting.
+   * @throws DataError when the source answered something that cannot be priced (NaN, truncated or contradictory data).
+   */
+  collect(request: CollectRequest<MetricOptions>, signal: AbortSignal): Promise<Collected>;
+  /** The first instant this source can answer for, or undefined for "any": a new scope starts there. */
+  earliest?(scope: Scope, signal: AbortSignal): Promise<Instant | undefined>;
+}
+
+// ----------------------------------------------------------------------------------------------------------- rating
+
+/**
+ * Turns quantities into prices. Rules are data: `loadRules` reads them, the host stores them as an immutable snapshot,
+ * `compile` prepares them for one scope, and the compiled form rates any number of periods.
+ */
+export interface RatingModule extends Lifecycle {
+  /** One line for people. */
+  readonly description: string;
+  /** Whether the rules can change while the daemon runs. */
+  readonly hotConfig: boolean;
+  /** A module that is always on ignores the stored state. */
+  readonly alwaysEnabled?: boolean | undefined;
+  /** All rules, in an order that depends on nothing but their content; a constant number of queries. Absent: no rules. */
+  loadRules?(database: SqlReader, signal: AbortSignal): Promise<JsonValue>;
+  /**
+   * Prepares rules for one scope; pure, and called once per snapshot and scope. `scope` is undefined for quotes.
+   * @throws DataError when rules contradict each other.
+   */
+  compile(rules: JsonValue, scope: Scope | undefined): CompiledRating;
+  /** Rules as a document that people edit. */
+  readonly rulesDocument?: RulesDocument | undefined;
+  /** Routes below `/v1/rating/module_config/<name>`. Absent: "module is not configurable". */
+  readonly configRoutes?: readonly ConfigRoute[] | undefined;
+}
+
+export interface CompiledRating {
+  /**
+   * A new frame with prices added. Pure: the same frame and rules give the same prices. Rules are judged at the
+   * period's begin. Points may be dropped or added; source, scope and period stay.
+   * @throws DataError when a point cannot be rated; nothing of the frame is stored then.
+   */
+  rate(frame: Frame<RatedPoint>, signal: AbortSignal): Frame<RatedPoint> | Promise<Frame<RatedPoint>>;
+  /** As `rate`, for a resource that does not exist yet. Absent: `rate`. */
+  quote?(frame: Frame<RatedPoint>, signal: AbortSignal): Frame<RatedPoint> | Promise<Frame<RatedPoint>>;
+  /** How `rate` comes to the price of one point: in order, each with the price after it. */
+  explain?(point: RatedPoint, period: Period): readonly ExplanationStep[];
+}
+
+export interface ExplanationStep {
+  /** For people: `flat 0.25 for flavor=m1.small (group default)`. */
+  readonly text: string;
+  /** Rule that acted, where one did. */
+  readonly rule?: JsonValue | undefined;
+  /** Price of the point after this step. */
+  readonly price: Decimal;
+}
+
+export interface RulesDocument {
+  /** Rules of a document in the form that `loadRules` gives. @throws DataError that lists every problem with its path. */
+  toRules(document: JsonValue): JsonValue;
+  /** The current rules as a document; reading it back gives the same rules. */
+  read(database: SqlReader): Promise<JsonValue>;
+  /** Stores a document in one transaction. `merge` adds and changes, `replace` also removes what is not in it. */
+  write(document: JsonValue, tx: SqlTransaction, options: RulesWriteOptions): Promise<RulesChange>;
+}
+
+export interface RulesWriteOptions {
+  readonly mode: 'merge' | 'replace';
+  readonly now: Instant;
+  /** Who is recorded as author. */
+  readonly author: string;
+}
+
+export interface RulesChange {
+  readonly added: number;
+  readonly changed: number;
+  readonly removed: number;
+}
+
+/** One configuration call. The host authenticates, checks the policy, opens the transaction and publishes the change. */
+export interface ConfigRoute {
+  readonly method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
+  /** Below the module's root, `:name` for parameters: `/services/:id`. */
+  readonly path: string;
+  handle(request: ConfigRequest, signal: AbortSignal): Promise<ConfigResponse>;
+}
+
+export interface ConfigRequest {
+  readonly parameters: Readonly<Record<string, string>>;
+  readonly query: ReadonlyMap<string, readonly string[]>;
+  /** Parsed JSON with numbers as their literal text in decimals. */
+  readonly body: unknown;
+  /** Absolute URL of the request, for links and `Location`. */
+  readonly url: string;
+  readonly caller: { readonly userId: string | undefined; readonly projectId: string | undefined };
+  readonly now: Instant;
+  readonly tx: SqlTransaction;
+}
+
+export interface ConfigResponse {
+  readonly status: number;
+  readonly headers?: Readonly<Record<string, string>> | undefined;
+  readonly body?: JsonValue | undefined;
+}
+
+// ---------------------------------------------------------------------------------------------------------- storage
+
+/** What a storage promises. The core's promises hold where they are declared. */
+export interface StorageCapabilities {
+  /** `replacePeriod` joins the core's transaction: frame, watermark and fence are one commit. */
+  readonly joinsCoreTransaction: boolean;
+  /** Readers see a period whole or not at all, also while it is replaced. */
+  readonly atomicReplace: boolean;
+  /** Sums are exact to the last digit. */
+  readonly exactSums: boolean;
+  /** Filters may name metadata. */
+  readonly metadataFilters: boolean;
+  /** Time units that `total` can group by. */
+  readonly timeGroups: readonly TimeUnit[];
+  /** `deletePeriods` honours scope, metrics and filters. */
+  readonly filteredDelete: boolean;
+}
+
+export type TimeUnit = 'period' | 'day' | 'week' | 'month' | 'year';
+
+/** One scope of one source; without `source`, of every source. */
+export interface ScopeSelector {
+  readonly source?: string | undefined;
+  readonly key: string;
+  readonly id: string;
+}
+
+/** Which scopes a reader may see. Every reader takes it; there is no default. */
+export type VisibleScopes = 'all' | readonly ScopeSelector[];
+
+/** An attribute whose text is one of the values. `any` looks at groupby first, then at metadata. */
+export interface AttributeFilter {
+  readonly name: string;
+  readonly values: readonly string[];
+  readonly in: 'groupby' | 'metadata' | 'any';
+}
+
+/** A row belongs to the range when begin <= start of its period < end. */
+export interface PointQuery {
+  readonly visible: VisibleScopes;
+  readonly begin: Instant;
+  readonly end: Instant;
+  /** Rated names; absent: all. */
+  readonly metrics?: readonly string[] | undefined;
+  readonly filters?: readonly AttributeFilter[] | undefined;
+}
+
+export interface FrameQuery extends PointQuery {
+  /** Points to skip and to give, over the order (begin, source, scope, metric, ordinal). Absent: everything. */
+  readonly offset?: number | undefined;
+  readonly limit?: number | undefined;
+}
+
+export type GroupKey =
+  | { readonly kind: 'type' }
+  | { readonly kind: 'scope' }
+  | { readonly kind: 'time'; readonly unit: TimeUnit }
+  | { readonly kind: 'attribute'; readonly name: string };
+
+export interface TotalQuery extends PointQuery {
+  readonly groupby: readonly GroupKey[];
+  readonly offset?: number | undefined;
+  readonly limit?: number | undefined;
+}
+
+export interface Total {
+  /** The requested range, or the time slice when grouped by time. */
+  readonly begin: Instant;
+  readonly end: Instant;
+  readonly quantity: Decimal;
+  readonly price: Decimal;
+  readonly points: number;
+  /** One text per group key, in their order; `''` where a point lacks the attribute; time keys give the slice's begin. */
+  readonly group: readonly string[];
+}
+
+export interface TotalPage {
+  /** Rows before paging. */
+  readonly total: number;
+  readonly rows: readonly Total[];
+}
+
+export interface StoredFrame extends Frame<RatedPoint> {
+  /** Hash of the rule snapshot the period was rated with; empty for frames pushed from outside. */
+  readonly snapshot: string;
+}
+
+export interface WriteContext {
+  /** The core's transaction, when the storage declares that it joins it. */
+  readonly tx?: SqlTransaction | undefined;
+  /** Rises with every change of the lease's owner. */
+  readonly fence: number;
+  /** Rises with every write of the scope; readers of storages outside the core ignore other generations. */
+  readonly generation: number;
+  readonly snapshot: string;
+}
+
+export interface Storage extends Lifecycle {
+  readonly capabilities: StorageCapabilities;
+  /**
+   * Leaves exactly the given frame for its (source, scope, period), however often it runs.
+   * An empty frame without gaps leaves an empty period.
+   */
+  replacePeriod(frame: Frame<RatedPoint>, write: WriteContext, signal: AbortSignal): Promise<void>;
+  /** Frames in order of (begin, source, scope); with paging, frames hold just the points of the page. */
+  readPeriods(query: FrameQuery, signal: AbortSignal): AsyncIterable<StoredFrame>;
+  /** Number of points that `readPeriods` would give without paging. */
+  countPoints(query: PointQuery, signal: AbortSignal): Promise<number>;
+  /** Sums by group, rows ordered by group. No rows match: no rows, also without a group-by. */
+  total(query: TotalQuery, signal: AbortSignal): Promise<TotalPage>;
+  /** Removes whole periods (or, where declared, only matching points). Readers stop seeing them at once. */
+  deletePeriods(query: PointQuery, write: Pick<WriteContext, 'tx'>, signal: AbortSignal): Promise<void>;
+  /** Scopes with at least one point in the range. */
+  scopesWithData(query: PointQuery, signal: AbortSignal): Promise<readonly ScopeWithData[]>;
+  /** Reclaims what deletions left behind, in small steps; gives the number of rows removed, 0 when there is no more. */
+  sweep?(signal: AbortSignal): Promise<number>;
+}
+
+export interface ScopeWithData {
+  readonly source: string;
+  readonly scope: Scope;
+}
+
+// ------------------------------------------------------------------------------------------------ definition, context
+
+export interface PluginDefinition<K extends PluginKind = PluginKind, Options = unknown> {
+  readonly apiVersion: typeof API_VERSION;
+  readonly kind: K;
+  /** As the config says it. */
+  readonly name: string;
+  readonly options: Schema<Options>;
+  /** Option names whose values never reach a log. */
+  readonly secretOptions?: readonly string[] | undefined;
+  /** Asks for the core database. Storages and rating modules only. */
+  readonly usesDatabase?: boolean | undefined;
+  /** Tables of this plugin, named `ratecat_<plugin>_…`; migrated with the core's. */
+  readonly migrations?: readonly Migration[] | undefined;
+  create(options: Options, context: PluginContext): PluginRoles[K];
+}
+
+/** All that a plugin receives. It never sees the container, the config file or another plugin. */
+export interface PluginContext {
+  readonly logger: Logger;
+  readonly clock: Clock;
+  readonly calendar: Calendar;
+  readonly http: HttpFactory;
+  /** `strict` reproduces the reference where it touches money; `fixed` does the right thing. */
+  readonly compat: 'strict' | 'fixed';
+  /** A folder of the daemon's own, and the folder that relative paths in options start from. */
+  readonly dataFolder: string;
+  readonly configFolder: string;
+  /** Facts about the pipeline; fetchers and collectors only. */
+  readonly pipeline?: PipelineFacts | undefined;
+  /** Present when the definition says `usesDatabase`. */
+  readonly database?: SqlDatabase | undefined;
+}
+
+export interface PipelineFacts {
+  readonly name: string;
+  readonly scopeKey: string;
+  readonly periodSeconds: number;
+}
+
+export interface Logger {
+  error(message: string, fields?: Readonly<Record<string, unknown>>): void;
+  warn(message: string, fields?: Readonly<Record<string, unknown>>): void;
+  info(message: string, fields?: Readonly<Record<string, unknown>>): void;
+  debug(message: string, fields?: Readonly<Record<string, unknown>>): void;
+}
+
+export interface Clock {
+  /** Wall clock, milliseconds since the epoch. */
+  now(): number;
+  /** Never goes back; milliseconds from an arbitrary start. */
+  monotonic(): number;
+  /** @throws the signal's reason when it is aborted. */
+  sleep(milliseconds: number, signal: AbortSignal): Promise<void>;
+}
+
+/** Days, weeks and months of the billing time zone. */
+export interface Calendar {
+  readonly timeZone: string;
+  /** Begin and end of the slice of the unit that holds the instant. Weeks begin on Monday. */
+  slice(instant: Instant, unit: Exclude<TimeUnit, 'period'>): Period;
+  /** The local date as YYYYMMDD. */
+  day(instant: Instant): number;
+  /** The local month as YYYYMM. */
+  month(instant: Instant): number;
+}
+
+export interface HttpFactory {
+  /** One client (and connection pool) per upstream. */
+  client(options: HttpClientOptions): HttpClient;
+}
+
+export interface HttpClientOptions {
+  /** Limit for the whole exchange, body included; milliseconds. Default 60,000. */
+  readonly timeoutMs?: number | undefined;
+  /** Default 64 MiB after decompression. */
+  readonly maxResponseBytes?: number | undefined;
+  /** Connections per host. Default 16. */
+  readonly connections?: number | undefined;
+  readonly caFile?: string | undefined;
+  readonly certFile?: string | undefined;
+  readonly keyFile?: string | undefined;
+  readonly insecure?: boolean | undefined;
+}
+
+export interface HttpClient {
+  /**
+   * One exchange; any status is an answer. Redirects are not followed.
+   * @throws UnavailableError RATECAT_UPSTREAM_UNREACHABLE, RATECAT_UPSTREAM_TIMEOUT, RATECAT_UPSTREAM_TRUNCATED
+   * @throws DataError RATECAT_UPSTREAM_TOO_LARGE
+   */
+  request(request: HttpRequest, signal: AbortSignal): Promise<HttpResponse>;
+  close(): Promise<void>;
+}
+
+export interface HttpRequest {
+  readonly method?: 'GET' | 'POST' | 'PUT' | 'DELETE' | 'HEAD' | undefined;
+  readonly url: string;
+  readonly headers?: Readonly<Record<string, string>> | undefined;
+  readonly body?: string | undefined;
+}
+
+export interface HttpResponse {
+  readonly status: number;
+  /** Lower-case names; repeated headers joined with ", ". */
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: string;
+}
+
+export type PluginModule<K extends PluginKind = PluginKind> = PluginDefinition<K, never>;
+
+const DEFINITION = Symbol.for('ratecat.plugin-definition');
+
+/** Marks a definition; the default export of a plugin's module. */
+export function definePlugin<K extends PluginKind, Options>(
+  definition: Omit<PluginDefinition<K, Options>, 'apiVersion'> & { readonly apiVersion?: typeof API_VERSION },
+): PluginDefinition<K, Options> {
+  return Object.freeze(Object.assign({ apiVersion: API_VERSION }, definition, { [DEFINITION]: true }));
+}
+
+/** True for what `definePlugin` made, whichever copy of the package did. */
+export function isPluginDefinition(value: unknown): value is PluginDefinition {
+  return (
+    typeof value === 'object' && value !== null && (value as Record<symbol, unknown>)[DEFINITION] === true
+  );
+}
