@@ -1,0 +1,64 @@
+import type { Migration } from '../../plugin-api/index.js';
+
+/** Tables of the core: scope states with their leases, rule snapshots, module states, audit. */
+export const CORE_MIGRATIONS: readonly Migration[] = [
+  {
+    name: '0001-core',
+    statements: (sql) => [
+      `CREATE TABLE IF NOT EXISTS ratecat_scopes (
+        id ${sql.autoId},
+        source ${sql.text(40)} NOT NULL,
+        scope_key ${sql.text(64)} NOT NULL,
+        scope_id ${sql.text(256)} NOT NULL,
+        name ${sql.text(255)},
+        fetcher ${sql.text(100)} NOT NULL,
+        collector ${sql.text(100)} NOT NULL,
+        watermark ${sql.integer},
+        last_begin ${sql.integer},
+        active ${sql.integer} NOT NULL DEFAULT 1,
+        toggled_at ${sql.integer} NOT NULL,
+        state ${sql.text(16)} NOT NULL DEFAULT 'active',
+        reason ${sql.longText},
+        first_seen ${sql.integer} NOT NULL,
+        missing_since ${sql.integer},
+        owner ${sql.text(100)},
+        heartbeat ${sql.integer} NOT NULL DEFAULT 0,
+        fence ${sql.integer} NOT NULL DEFAULT 0,
+        commit_seq ${sql.integer} NOT NULL DEFAULT 0,
+        commit_id ${sql.text(36)},
+        failures ${sql.integer} NOT NULL DEFAULT 0,
+        last_error_at ${sql.integer},
+        retry_at ${sql.integer}
+      ) ${sql.tableOptions()}`,
+      sql.createIndex('ratecat_scopes_key', 'ratecat_scopes', 'source, scope_key, scope_id', true),
+      `CREATE TABLE IF NOT EXISTS ratecat_snapshots (
+        hash ${sql.text(64)} NOT NULL PRIMARY KEY,
+        created_at ${sql.integer} NOT NULL,
+        content ${sql.longText} NOT NULL
+      ) ${sql.tableOptions()}`,
+      `CREATE TABLE IF NOT EXISTS ratecat_revisions (
+        name ${sql.text(64)} NOT NULL PRIMARY KEY,
+        value ${sql.integer} NOT NULL
+      ) ${sql.tableOptions()}`,
+      `CREATE TABLE IF NOT EXISTS ratecat_modules (
+        name ${sql.text(255)} NOT NULL PRIMARY KEY,
+        enabled ${sql.integer} NOT NULL DEFAULT 0,
+        priority ${sql.integer} NOT NULL DEFAULT 1
+      ) ${sql.tableOptions()}`,
+      `CREATE TABLE IF NOT EXISTS ratecat_fingerprints (
+        scope ${sql.integer} NOT NULL,
+        period_begin ${sql.integer} NOT NULL,
+        content ${sql.longText} NOT NULL,
+        PRIMARY KEY (scope, period_begin)
+      ) ${sql.tableOptions({ compact: true })}`,
+      `CREATE TABLE IF NOT EXISTS ratecat_audit (
+        id ${sql.autoId},
+        at ${sql.integer} NOT NULL,
+        scope ${sql.integer},
+        action ${sql.text(64)} NOT NULL,
+        author ${sql.text(255)} NOT NULL,
+        detail ${sql.longText} NOT NULL
+      ) ${sql.tableOptions()}`,
+    ],
+  },
+];
