@@ -1,0 +1,88 @@
+import type { Instant } from '../plugin-api/index.js';
+import type { ConfigPath } from './problems.js';
+import type { OptionsSource } from './validate-options.js';
+
+/** The configuration with every default filled in and every path absolute. Options of plugins are still unchecked. */
+export interface Config {
+  /** The file it came from, and its folder. */
+  readonly file: string;
+  readonly folder: string;
+  /** `strict` reproduces the reference where it touches money; `fixed` does the right thing. */
+  readonly compat: 'strict' | 'fixed';
+  readonly dataFolder: string;
+  readonly database: DatabaseConfig;
+  readonly billing: { readonly timeZone: string };
+  readonly log: { readonly level: 'error' | 'warn' | 'info' | 'debug'; readonly format: 'text' | 'json' };
+  readonly processor: ProcessorConfig;
+  readonly retry: RetryConfig;
+  readonly storage: PluginConfig;
+  /** In the order of the file, which decides between modules of one priority. */
+  readonly rating: readonly RatingModuleConfig[];
+  /** At least one; names are distinct. */
+  readonly pipelines: readonly PipelineConfig[];
+}
+
+export interface DatabaseConfig {
+  /** `sqlite:file` (relative to `dataFolder`) or `mysql://user:password@host/database`: holds a secret, never log it. */
+  readonly url: string;
+}
+
+export interface ProcessorConfig {
+  /** Processes; leases share the work out. */
+  readonly workers: number;
+  readonly concurrentScopes: number;
+  readonly concurrentMetrics: number;
+  readonly leaseSeconds: number;
+  /** Periods of one scope collected ahead of the one that is rated. */
+  readonly collectAhead: number;
+  /** Points that may wait in memory, all scopes together. */
+  readonly maxPointsAhead: number;
+  readonly metricTimeoutSeconds: number;
+  /** A scope list that loses more than this share at once is held, not believed; 1 believes everything. */
+  readonly scopeListMaxShrink: number;
+  readonly gracefulStopSeconds: number;
+}
+
+export interface RetryConfig {
+  readonly firstSeconds: number;
+  readonly maxSeconds: number;
+  /** Failures in a row after which a scope counts as stuck; it is still tried, slowly. */
+  readonly stuckAfter: number;
+}
+
+export interface PluginConfig {
+  /** As written: a built-in name, a package, or a path (`./x.js`) relative to `folder`. */
+  readonly plugin: string;
+  readonly options: OptionsSource;
+}
+
+export interface RatingModuleConfig extends PluginConfig {
+  /** First values: the database keeps the state once an operator changed it. */
+  readonly enabled: boolean;
+  readonly priority: number;
+  /** Imported when the module has no rules yet. */
+  readonly rulesFile: string | undefined;
+}
+
+export interface PipelineConfig {
+  /** Path in the file: empty for the short form. */
+  readonly path: ConfigPath;
+  /** The immutable source of the frames. */
+  readonly name: string;
+  readonly collect: CollectConfig;
+  readonly fetcher: PluginConfig;
+  readonly collector: PluginConfig;
+}
+
+export interface CollectConfig {
+  readonly periodSeconds: number;
+  readonly waitPeriods: number;
+  readonly scopeKey: string;
+  readonly metricsFile: string;
+  /** Committed periods that are read again for late data; 0 is off. */
+  readonly lookBackPeriods: number;
+  /** First period of a scope that has no state yet. */
+  readonly start: Instant | undefined;
+  /** For metrics that bring none of their own. */
+  readonly skipExpression: string | undefined;
+}
