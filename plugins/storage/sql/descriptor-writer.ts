@@ -1,0 +1,183 @@
+import { randomInt } from 'node:crypto';
+import {
+  canonicalDescriptor,
+  type Descriptor,
+  type SqlRow,
+  type SqlTransaction,
+  UnavailableError,
+} from '../../../core/plugin-api/index.js';
+import { Conditions, chunks } from './conditions.js';
+import type { LockedScope } from './scopes.js';
+import { attributesToText, digest, digestKey } from './stored-values.js';
+
+/** Scopes whose descriptors are remembered. */
+const MAX_SCOPES = 10_000;
+const MAX_REVISION = 2 ** 47;
+
+/**
+ * What is known about the descriptors of one scope, as of a revision. A revision is a random number that the transaction
+ * which adds descriptors leaves on the scope's row; so the row tells whether that transaction was committed, whether
+ * somebody else added descriptors since, and whether the database was put back to an older state.
+ */
+interface ScopeMemory {
+  revision: number;
+  additions: Additions | undefined;
+}
+
+interface Additions {
+  readonly revision: number;
+  readonly ids: readonly KnownId[];
+}
+
+type KnownId = readonly [descriptor: Descriptor, id: number];
+
+interface Remembered {
+  readonly memory: ScopeMemory;
+  readonly id: number;
+}
+
+/** Equal descriptors, and where they stand. */
+interface Unknown {
+  readonly descriptors: Descriptor[];
+  readonly hash: Uint8Array;
+  readonly places: number[];
+}
+
+/** Gives descriptors their row numbers: from memory by the object's identity, else from the table, which it completes. */
+export class DescriptorWriter {
+  /** By scope row, least recently used first. */
+  readonly #memories = new Map<number, ScopeMemory>();
+  readonly #ids = new WeakMap<Descriptor, Remembered>();
+
+  /** Row numbers in the order of `descriptors`. The scope must have been locked in `tx`. */
+  async resolve(
+    tx: SqlTransaction,
+    scope: LockedScope,
+    descriptors: readonly Descriptor[],
+  ): Promise<readonly number[]> {
+    const memory = this.#recall(scope);
+    const ids = new Array<number>(descriptors.length);
+    const unknown = this.#recallIds(memory, descriptors, ids);
+    if (unknown.size === 0) return ids;
+    const found = await this.#find(tx, scope.row, [...unknown.values()]);
+    this.#remember(memory, settle(found, unknown, ids));
+    if (unknown.size > 0) memory.additions = await this.#add(tx, scope.row, unknown, ids);
+    return ids;
+  }
+
+  #recall(scope: LockedScope): ScopeMemory {
+    let memory = this.#memories.get(scope.row);
+    this.#memories.delete(scope.row);
+    if (memory?.additions?.revision === scope.revision) {
+      memory.revision = scope.revision;
+      this.#remember(memory, memory.additions.ids);
+    } else if (memory?.revision !== scope.revision) memory = undefined;
+    memory ??= { revision: scope.revision, additions: undefined };
+    memory.additions = undefined;
+    this.#memories.set(scope.row, memory);
+    if (this.#memories.size > MAX_SCOPES) this.#memories.delete(this.#memories.keys().next().value!);
+    return memory;
+  }
+
+  #remember(memory: ScopeMemory, ids: readonly KnownId[]): void {
+    for (const [descriptor, id] of ids) this.#ids.set(descriptor, { memory, id });
+  }
+
+  /** Fills in what is remembered; gives the rest by hash. */
+  #recallIds(memory: ScopeMemory, descriptors: readonly Descriptor[], ids: number[]): Map<string, Unknown> {
+    const unknown = new Map<string, Unknown>();
+    for (let place = 0; place < descriptors.length; place++) {
+      const descriptor = descriptors[place]!;
+      const remembered = this.#ids.get(descriptor);
+      if (remembered?.memory === memory) {
+        ids[place] = remembered.id;
+        continue;
+      }
+      const hash = digest(canonicalDescriptor(descriptor));
+      const key = digestKey(hash);
+      const entry = unknown.get(key);
+      if (entry === undefined) unknown.set(key, { descriptors: [descriptor], hash, places: [place] });
+      else {
+        entry.descriptors.push(descriptor);
+        entry.places.push(place);
+      }
+    }
+    return unknown;
+  }
+
+  async #find(
+    tx: SqlTransaction,
+    scopeRow: number,
+    wanted: readonly Unknown[],
+  ): Promise<ReadonlyMap<string, number>> {
+    const found = new Map<string, number>();
+    for (const some of chunks(wanted)) {
+      const conditions = new Conditions().add('scope = ?', scopeRow).addIn(
+        'hash',
+        some.map(({ hash }) => hash),
+      );
+      const rows = await tx.query(
+        `SELECT hash, id FROM ratecat_sql_descriptors ${conditions.where}`,
+        conditions.parameters,
+      );
+      for (const [hash, id] of rows) found.set(digestKey(hash!), Number(id));
+    }
+    return found;
+  }
+
+  /** What is added counts as known only when the scope's row shows that this transaction was committed. */
+  async #add(
+    tx: SqlTransaction,
+    scopeRow: number,
+    unknown: Map<string, Unknown>,
+    ids: number[],
+  ): Promise<Additions> {
+    const added = [...unknown.values()];
+    await tx.insertRows({
+      table: 'ratecat_sql_descriptors',
+      columns: ['scope', 'hash', 'metric_hash', 'metric', 'unit', 'groupby', 'metadata', 'description'],
+      rows: added.map(({ descriptors, hash }) => descriptorRow(scopeRow, hash, descriptors[0]!)),
+      onConflict: { key: ['scope', 'hash'] },
+    });
+    const settled = settle(await this.#find(tx, scopeRow, added), unknown, ids);
+    if (unknown.size > 0) {
+      throw new UnavailableError(
+        'RATECAT_STORAGE_STALE_SNAPSHOT',
+        'The transaction began before another one added descriptors to the same scope. Run it again.',
+      );
+    }
+    const revision = randomInt(1, MAX_REVISION);
+    await tx.execute('UPDATE ratecat_sql_scopes SET revision = ? WHERE id = ?', [revision, scopeRow]);
+    return { revision, ids: settled };
+  }
+}
+
+/** Moves what was found from `unknown` to its places in `ids`. */
+function settle(
+  found: ReadonlyMap<string, number>,
+  unknown: Map<string, Unknown>,
+  ids: number[],
+): readonly KnownId[] {
+  const settled: KnownId[] = [];
+  for (const [key, id] of found) {
+    const { descriptors, places } = unknown.get(key)!;
+    for (const place of places) ids[place] = id;
+    for (const descriptor of descriptors) settled.push([descriptor, id]);
+    unknown.delete(key);
+  }
+  return settled;
+}
+
+function descriptorRow(scopeRow: number, hash: Uint8Array, descriptor: Descriptor): SqlRow {
+  const { metric, unit, groupby, metadata, description } = descriptor;
+  return [
+    scopeRow,
+    hash,
+    digest(metric),
+    metric,
+    unit,
+    attributesToText(groupby),
+    attributesToText(metadata),
+    description ?? null,
+  ];
+}
