@@ -1,0 +1,140 @@
+import { createHash } from 'node:crypto';
+import pLimit, { type LimitFunction } from 'p-limit';
+import {
+  type Clock,
+  type Collected,
+  canonicalJson,
+  compareText,
+  describeError,
+  type Frame,
+  type Gap,
+  isRatecatError,
+  type MeasuredPoint,
+  type Period,
+  RatecatError,
+  type Sample,
+  type Scope,
+} from '../plugin-api/index.js';
+import type { DescriptorDictionary } from './descriptor-dictionary.js';
+import type { Pipeline, ProcessingMetric } from './pipeline.js';
+import { checkCollected } from './plugin-answers.js';
+import { withTimeLimit } from './time-limit.js';
+
+export interface CollectedFrame {
+  readonly frame: Frame<MeasuredPoint>;
+  /** Hash of what each metric answered; only made when periods are read again for late data. */
+  readonly fingerprint: string | undefined;
+}
+
+/** The first stage: asks for every metric of a period and builds the frame, or fails as a whole. */
+export class FrameCollector {
+  readonly #pipeline: Pipeline;
+  readonly #clock: Clock;
+  readonly #limit: LimitFunction;
+  readonly #metrics: readonly ProcessingMetric[];
+
+  constructor(pipeline: Pipeline, clock: Clock) {
+    this.#pipeline = pipeline;
+    this.#clock = clock;
+    this.#limit = pLimit(pipeline.settings.concurrentMetrics);
+    this.#metrics = [...pipeline.metrics].sort((a, b) => compareText(a.metric.ratedName, b.metric.ratedName));
+  }
+
+  /** @throws the error of the first metric that failed; the others are aborted. */
+  async collect(
+    scope: Scope,
+    period: Period,
+    dictionary: DescriptorDictionary,
+    signal: AbortSignal,
+  ): Promise<CollectedFrame> {
+    const others = new AbortController();
+    const either = AbortSignal.any([signal, others.signal]);
+    try {
+      const answers = await Promise.all(
+        this.#metrics.map((metric) => this.#limit(() => this.#ask(metric, scope, period, either))),
+      );
+      return this.#build(scope, period, answers, dictionary);
+    } catch (error) {
+      others.abort(error);
+      throw error;
+    }
+  }
+
+  async #ask(
+    metric: ProcessingMetric,
+    scope: Scope,
+    period: Period,
+    signal: AbortSignal,
+  ): Promise<Collected> {
+    const { collector, collectorName, settings } = this.#pipeline;
+    signal.throwIfAborted();
+    try {
+      const answer = await withTimeLimit(
+        `Collector '${collectorName}'`,
+        settings.metricTimeoutMs,
+        this.#clock,
+        signal,
+        (limited) => collector.collect({ metric: metric.metric, scope, period }, limited),
+      );
+      return checkCollected(collectorName, answer);
+    } catch (error) {
+      if (signal.aborted) throw error;
+      throw withMetric(metric.metric.ratedName, error);
+    }
+  }
+
+  #build(
+    scope: Scope,
+    period: Period,
+    answers: readonly Collected[],
+    dictionary: DescriptorDictionary,
+  ): CollectedFrame {
+    const points: MeasuredPoint[] = [];
+    const gaps: Gap[] = [];
+    const fingerprint = this.#pipeline.settings.lookBack > 0 ? createHash('sha256') : undefined;
+    this.#metrics.forEach((metric, index) => {
+      const answer = answers[index]!;
+      if (answer.kind === 'unmeasurable')
+        gaps.push({ metric: metric.metric.ratedName, reason: answer.reason });
+      else if (answer.kind === 'measured') addPoints(points, metric, answer.samples, dictionary);
+      fingerprint?.update(fingerprintText(metric, answer));
+    });
+    return {
+      frame: { source: this.#pipeline.source, scope, period, points, gaps },
+      fingerprint: fingerprint?.digest('hex'),
+    };
+  }
+}
+
+function addPoints(
+  points: MeasuredPoint[],
+  metric: ProcessingMetric,
+  samples: readonly Sample[],
+  dictionary: DescriptorDictionary,
+): void {
+  for (const sample of samples) {
+    points.push({
+      descriptor: dictionary.intern(metric.facts, sample.groupby, sample.metadata),
+      quantity: metric.convert(sample.value),
+    });
+  }
+}
+
+/** Text of an answer that does not depend on the order in which a source lists its series. */
+function fingerprintText(metric: ProcessingMetric, answer: Collected): string {
+  const name = metric.metric.ratedName;
+  if (answer.kind !== 'measured') return JSON.stringify([name, answer.kind]);
+  const lines = answer.samples.map(
+    (sample) => `${sample.groupby.canonical()}${sample.metadata.canonical()}${canonicalJson(sample.value)}`,
+  );
+  return JSON.stringify([name, ...lines.sort(compareText)]);
+}
+
+function withMetric(metric: string, error: unknown): unknown {
+  const message = `Metric '${metric}': ${describeError(error)}`;
+  if (!isRatecatError(error)) return new Error(message, { cause: error });
+  return new RatecatError(error.kind, error.retryable, error.code, message, {
+    cause: error,
+    details: { ...error.details, metric },
+  });
+}

@@ -1,0 +1,43 @@
+import { type Clock, UnavailableError } from '../plugin-api/index.js';
+
+/**
+ * Runs `work` with a signal that is aborted after the limit or with the outer signal, whichever comes first.
+ * @throws UnavailableError RATECAT_TIMEOUT after the limit, also when `work` ignores its signal.
+ */
+export async function withTimeLimit<T>(
+  what: string,
+  milliseconds: number,
+  clock: Clock,
+  outer: AbortSignal,
+  work: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  outer.throwIfAborted();
+  const inner = new AbortController();
+  const timer = new AbortController();
+  const abort = () => inner.abort(outer.reason);
+  outer.addEventListener('abort', abort, { once: true });
+  const aborted = new Promise<never>((_, reject) => {
+    inner.signal.addEventListener('abort', () => reject(inner.signal.reason), { once: true });
+  });
+  aborted.catch(noop);
+  clock
+    .sleep(milliseconds, timer.signal)
+    .then(
+      () =>
+        inner.abort(
+          new UnavailableError('RATECAT_TIMEOUT', `${what} gave no answer within ${milliseconds / 1000} s.`),
+        ),
+      noop,
+    );
+  try {
+    return await Promise.race([work(inner.signal), aborted]);
+  } finally {
+    timer.abort();
+    outer.removeEventListener('abort', abort);
+  }
+}
+
+/** The race's loser is dealt with by the winner. */
+function noop(): void {
+  // Intentionally empty: the outcome is reported through the race.
+}

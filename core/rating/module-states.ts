@@ -1,0 +1,72 @@
+import type { SqlDatabase, SqlReader, SqlTransaction } from '../plugin-api/index.js';
+
+export interface ModuleState {
+  readonly enabled: boolean;
+  readonly priority: number;
+}
+
+/** Counter that every change of rules, modules or scopes raises; processors look at it before each period. */
+const REVISION = 'rules';
+
+/** On/off and order of the rating modules, kept in the database so that every processor sees a change. */
+export class ModuleStates {
+  readonly #database: SqlDatabase;
+
+  constructor(database: SqlDatabase) {
+    this.#database = database;
+  }
+
+  async all(reader: SqlReader = this.#database): Promise<ReadonlyMap<string, ModuleState>> {
+    const rows = await reader.query('SELECT name, enabled, priority FROM ratecat_modules');
+    return new Map(
+      rows.map((row) => [
+        String(row[0]),
+        // A stored priority of 0 reads as 1, as in the reference (spec: rating modules, state table).
+        { enabled: Number(row[1]) !== 0, priority: Number(row[2]) || 1 },
+      ]),
+    );
+  }
+
+  async set(name: string, state: ModuleState): Promise<void> {
+    await this.#database.transaction(async (tx) => {
+      await writeState(tx, name, state, ['enabled', 'priority']);
+      await raiseRevision(tx);
+    });
+  }
+
+  /** Gives modules that have no row yet the state of the config. */
+  async addMissing(defaults: ReadonlyMap<string, ModuleState>): Promise<void> {
+    await this.#database.transaction(async (tx) => {
+      for (const [name, state] of defaults) await writeState(tx, name, state, []);
+    });
+  }
+
+  async revision(reader: SqlReader = this.#database): Promise<number> {
+    const rows = await reader.query('SELECT value FROM ratecat_revisions WHERE name = ?', [REVISION]);
+    return rows[0] === undefined ? 0 : Number(rows[0][0]);
+  }
+}
+
+/** Tells every processor that something about the rules changed; part of the changing transaction. */
+export async function raiseRevision(tx: SqlTransaction): Promise<void> {
+  await tx.insertRows({
+    table: 'ratecat_revisions',
+    columns: ['name', 'value'],
+    rows: [[REVISION, 1]],
+    onConflict: { key: ['name'], addInteger: ['value'] },
+  });
+}
+
+function writeState(
+  tx: SqlTransaction,
+  name: string,
+  state: ModuleState,
+  replace: readonly string[],
+): Promise<void> {
+  return tx.insertRows({
+    table: 'ratecat_modules',
+    columns: ['name', 'enabled', 'priority'],
+    rows: [[name, state.enabled ? 1 : 0, state.priority]],
+    onConflict: { key: ['name'], replace },
+  });
+}
