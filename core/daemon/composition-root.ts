@@ -1,0 +1,289 @@
+import 'reflect-metadata';
+import { randomBytes } from 'node:crypto';
+import { mkdir } from 'node:fs/promises';
+import { hostname } from 'node:os';
+import { type DependencyContainer, instanceCachingFactory, container as rootContainer } from 'tsyringe';
+import type { Config } from '../config/config.js';
+import { configError, type Problem } from '../config/problems.js';
+import type { ModuleMigrations } from '../database/migrate.js';
+import { CORE_MIGRATIONS } from '../database/migrations/core.js';
+import { type ClosableDatabase, openDatabase } from '../database/open-database.js';
+import { httpFactory } from '../loading/http-client.js';
+import { type ContextParts, pluginContext } from '../loading/plugin-context.js';
+import {
+  type Calendar,
+  type Clock,
+  ConfigError,
+  isRatecatError,
+  type Storage,
+  UnavailableError,
+} from '../plugin-api/index.js';
+import { PeriodProcessor } from '../processing/period-processor.js';
+import type { Pipeline } from '../processing/pipeline.js';
+import { PipelineProcessor } from '../processing/pipeline-processor.js';
+import { noMetrics, type ProcessingMetrics } from '../processing/processing-metrics.js';
+import { Processor } from '../processing/processor.js';
+import { ScopeWorker } from '../processing/scope-worker.js';
+import { Sweeper } from '../processing/sweeper.js';
+import { periodSchedule } from '../processing/tick-schedule.js';
+import { TrustedTime } from '../processing/trusted-time.js';
+import { ModuleStates } from '../rating/module-states.js';
+import { type LoadedModule, RuleSets } from '../rating/rule-sets.js';
+import { Explainer } from '../reporting/explainer.js';
+import { Leases } from '../scopes/leases.js';
+import { ScopeReset } from '../scopes/scope-reset.js';
+import { ScopeStates } from '../scopes/scope-states.js';
+import { billingCalendar } from './billing-calendar.js';
+import { buildPipelines, type PreparedPlugins } from './build-pipelines.js';
+import type { DaemonLogger } from './logger.js';
+import { systemClock } from './system-clock.js';
+import { TOKENS } from './tokens.js';
+
+/** What every command needs: the database, the storage and the services on them. */
+export interface Services {
+  readonly database: ClosableDatabase;
+  readonly calendar: Calendar;
+  readonly storage: Storage;
+  readonly states: ScopeStates;
+  readonly moduleStates: ModuleStates;
+  readonly modules: readonly LoadedModule[];
+  readonly rules: RuleSets;
+  readonly explainer: Explainer;
+  readonly reset: ScopeReset;
+}
+
+/** What the processor needs beyond that. */
+export interface ProcessingServices extends Services {
+  readonly pipelines: readonly Pipeline[];
+  readonly processor: Processor;
+  /** What the metrics files say that is probably not meant. */
+  readonly warnings: readonly Problem[];
+}
+
+export interface CompositionParts {
+  readonly config: Config;
+  readonly plugins: PreparedPlugins;
+  readonly logger: DaemonLogger;
+  readonly clock?: Clock;
+  readonly metrics?: ProcessingMetrics;
+}
+
+/** Every migration of a configuration: the core's, then the storage's, then those of the rating modules. */
+export function allMigrations(plugins: PreparedPlugins): readonly ModuleMigrations[] {
+  const modules = [plugins.storage, ...plugins.rating].filter(
+    ({ definition }) => definition.migrations !== undefined,
+  );
+  const named = new Map(
+    modules.map(({ definition }) => [`${definition.kind}/${definition.name}`, definition.migrations!]),
+  );
+  return [
+    { module: 'core', migrations: CORE_MIGRATIONS },
+    ...[...named].map(([module, migrations]) => ({ module, migrations })),
+  ];
+}
+
+/** Opens the database that the config names; the folder of a SQLite file is made. */
+export async function openConfiguredDatabase(
+  config: Config,
+  signal?: AbortSignal,
+): Promise<ClosableDatabase> {
+  await makeDataFolder(config.dataFolder);
+  return openDatabase(config.database.url, { folder: config.dataFolder, signal });
+}
+
+async function makeDataFolder(folder: string): Promise<void> {
+  try {
+    await mkdir(folder, { recursive: true, mode: 0o750 });
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code ?? 'unknown error';
+    throw new UnavailableError(
+      'RATECAT_DATA_FOLDER',
+      `The data folder ${folder} cannot be created (${code}). Give the daemon's user the right to write there, or set data_folder.`,
+      { cause: error },
+    );
+  }
+}
+
+/** The services on an open database. */
+export function composeServices(parts: CompositionParts, database: ClosableDatabase): Services {
+  return servicesOf(register(parts, database));
+}
+
+/** The services and a processor over all pipelines. The only place that knows the container. */
+export async function composeProcessor(
+  parts: CompositionParts,
+  database: ClosableDatabase,
+): Promise<ProcessingServices> {
+  const container = register(parts, database);
+  const { pipelines, warnings } = await buildPipelines(
+    parts.config,
+    parts.plugins,
+    contextParts(parts, container.resolve(TOKENS.calendar)),
+  );
+  container.register(TOKENS.pipelines, { useValue: pipelines });
+  return { ...servicesOf(container), pipelines, warnings, processor: container.resolve(TOKENS.processor) };
+}
+
+/**
+ * Builds the pipelines without a database, to see whether they can be built. Gives the warnings.
+ * @throws ConfigError RATECAT_CONFIG_INVALID with the problems of all pipelines.
+ */
+export async function tryPipelines(parts: CompositionParts): Promise<readonly Problem[]> {
+  const { config, plugins } = parts;
+  const context = contextParts(parts, billingCalendar(config.billing.timeZone));
+  const warnings: Problem[] = [];
+  const problems: Problem[] = [];
+  for (const pipeline of plugins.pipelines) {
+    try {
+      warnings.push(
+        ...(await buildPipelines(config, { ...plugins, pipelines: [pipeline] }, context)).warnings,
+      );
+    } catch (error) {
+      const found = isRatecatError(error) ? (error.details.problems as readonly Problem[]) : undefined;
+      if (found === undefined) throw error;
+      problems.push(...found);
+    }
+  }
+  if (problems.length > 0) throw configError(problems);
+  return warnings;
+}
+
+function servicesOf(container: DependencyContainer): Services {
+  return {
+    database: container.resolve(TOKENS.database),
+    calendar: container.resolve(TOKENS.calendar),
+    storage: container.resolve(TOKENS.storage),
+    states: container.resolve(TOKENS.states),
+    moduleStates: container.resolve(TOKENS.moduleStates),
+    modules: container.resolve(TOKENS.modules),
+    rules: container.resolve(TOKENS.rules),
+    explainer: container.resolve(TOKENS.explainer),
+    reset: container.resolve(TOKENS.reset),
+  };
+}
+
+function register(parts: CompositionParts, database: ClosableDatabase): DependencyContainer {
+  const { config, plugins, logger } = parts;
+  const container = rootContainer.createChildContainer();
+  const once = <T>(
+    token: Parameters<typeof container.register<T>>[0],
+    make: (from: DependencyContainer) => T,
+  ) => container.register<T>(token, { useFactory: instanceCachingFactory(make) });
+
+  container.register(TOKENS.config, { useValue: config });
+  container.register(TOKENS.logger, { useValue: logger });
+  container.register(TOKENS.clock, { useValue: parts.clock ?? systemClock });
+  container.register(TOKENS.database, { useValue: database });
+  container.register(TOKENS.processingMetrics, { useValue: parts.metrics ?? noMetrics });
+  once(TOKENS.calendar, () => billingCalendar(config.billing.timeZone));
+  once(TOKENS.storage, (from) =>
+    plugins.storage.create(
+      pluginContext(contextParts(parts, from.resolve(TOKENS.calendar)), plugins.storage, { database }),
+    ),
+  );
+  once(TOKENS.modules, (from) =>
+    plugins.rating.map((plugin) => ({
+      name: plugin.definition.name,
+      module: plugin.create(
+        pluginContext(contextParts(parts, from.resolve(TOKENS.calendar)), plugin, { database }),
+      ),
+    })),
+  );
+  once(TOKENS.states, () => new ScopeStates(database));
+  once(TOKENS.moduleStates, () => new ModuleStates(database));
+  once(TOKENS.time, (from) => new TrustedTime(from.resolve(TOKENS.clock), logger));
+  once(
+    TOKENS.leases,
+    (from) => new Leases(database, from.resolve(TOKENS.clock), ownerName(), config.processor.leaseSeconds),
+  );
+  once(
+    TOKENS.rules,
+    (from) =>
+      new RuleSets(
+        database,
+        from.resolve(TOKENS.moduleStates),
+        from.resolve(TOKENS.modules),
+        from.resolve(TOKENS.clock),
+      ),
+  );
+  once(TOKENS.explainer, (from) => new Explainer(from.resolve(TOKENS.storage), from.resolve(TOKENS.rules)));
+  once(
+    TOKENS.reset,
+    (from) =>
+      new ScopeReset(
+        database,
+        from.resolve(TOKENS.states),
+        from.resolve(TOKENS.storage),
+        from.resolve(TOKENS.clock),
+      ),
+  );
+  once(
+    TOKENS.processor,
+    (from) =>
+      new Processor(
+        from.resolve(TOKENS.pipelines).map((pipeline) => pipelineProcessor(pipeline, from)),
+        new Sweeper(from.resolve(TOKENS.storage), from.resolve(TOKENS.clock), logger),
+      ),
+  );
+  return container;
+}
+
+function pipelineProcessor(pipeline: Pipeline, from: DependencyContainer): PipelineProcessor {
+  const database = from.resolve(TOKENS.database);
+  const clock = from.resolve(TOKENS.clock);
+  const shared = {
+    pipeline,
+    states: from.resolve(TOKENS.states),
+    leases: from.resolve(TOKENS.leases),
+    clock,
+    time: from.resolve(TOKENS.time),
+    logger: from.resolve(TOKENS.logger),
+    metrics: from.resolve(TOKENS.processingMetrics),
+  };
+  const periods = new PeriodProcessor(
+    pipeline,
+    from.resolve(TOKENS.rules),
+    database,
+    from.resolve(TOKENS.storage),
+    clock,
+  );
+  const worker = new ScopeWorker({
+    ...shared,
+    periods,
+    database,
+    calendar: from.resolve(TOKENS.calendar),
+    random: Math.random,
+  });
+  return new PipelineProcessor({
+    ...shared,
+    worker,
+    schedule: periodSchedule(pipeline.settings.periods.periodSeconds),
+  });
+}
+
+function contextParts(parts: CompositionParts, calendar: Calendar): ContextParts {
+  return {
+    logger: parts.logger,
+    clock: parts.clock ?? systemClock,
+    calendar,
+    http: httpFactory,
+    compat: parts.config.compat,
+    dataFolder: parts.config.dataFolder,
+    configFolder: parts.config.folder,
+  };
+}
+
+/** Distinct for every process that ever takes a lease. */
+function ownerName(): string {
+  return `${hostname().slice(0, 60)}:${process.pid}:${randomBytes(6).toString('hex')}`;
+}
+
+/** @throws ConfigError RATECAT_DATABASE_OLD when migrations wait to be applied. */
+export function refusePending(pending: readonly { readonly module: string; readonly name: string }[]): void {
+  if (pending.length === 0) return;
+  const names = pending.map(({ module, name }) => `${module} ${name}`).join(', ');
+  throw new ConfigError(
+    'RATECAT_DATABASE_OLD',
+    `The database is not prepared for this version (missing: ${names}). Run 'ratecat dbsync upgrade' with the same config.`,
+  );
+}
