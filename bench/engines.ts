@@ -1,0 +1,88 @@
+/** The engines under measure. MariaDB is started for the run when the machine has it. */
+import { randomBytes } from 'node:crypto';
+import { statSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import Database from 'better-sqlite3';
+import { migrate } from '../core/database/migrate.js';
+import { type ClosableDatabase, openDatabase } from '../core/database/open-database.js';
+import sqlStorage from '../plugins/storage/sql/index.js';
+import { startMariadb } from '../test/support/services/mariadb.js';
+import { MysqlRawWriter, type RawWriter, SqliteRawWriter } from './raw-writer.js';
+
+export interface BenchEngine {
+  readonly id: 'sqlite' | 'mariadb';
+  readonly label: string;
+  newDatabase(): Promise<BenchDatabase>;
+  stop(): Promise<void>;
+}
+
+/** An empty database; with `tables` it has those of the storage. */
+export interface BenchDatabase {
+  readonly url: string;
+  open(): Promise<ClosableDatabase>;
+  rawWriter(): Promise<RawWriter>;
+  /** Size on disk, everything written back. Close other connections before. */
+  bytes(): Promise<number>;
+}
+
+export const STORAGE_TABLES = [{ module: 'storage/sql', migrations: sqlStorage.migrations! }];
+
+/** Opens a database with the storage's tables. */
+export async function openWithTables(database: BenchDatabase): Promise<ClosableDatabase> {
+  const opened = await database.open();
+  await migrate(opened, STORAGE_TABLES);
+  return opened;
+}
+
+export async function sqliteEngine(): Promise<BenchEngine> {
+  const folder = await mkdtemp(join(tmpdir(), 'ratecat-bench-'));
+  return {
+    id: 'sqlite',
+    label: 'SQLite',
+    async newDatabase() {
+      const path = join(folder, `${randomBytes(4).toString('hex')}.db`);
+      const url = `sqlite://${path}`;
+      return {
+        url,
+        open: () => openDatabase(url),
+        rawWriter: async () => new SqliteRawWriter(path),
+        async bytes() {
+          const database = new Database(path);
+          database.pragma('wal_checkpoint(TRUNCATE)');
+          database.close();
+          return statSync(path).size;
+        },
+      };
+    },
+    stop: () => rm(folder, { recursive: true, force: true }),
+  };
+}
+
+/** @throws when MariaDB is not installed. */
+export async function mariadbEngine(): Promise<BenchEngine> {
+  const server = await startMariadb({ flushLogAtTransactionCommit: 1 });
+  let serial = 0;
+  return {
+    id: 'mariadb',
+    label: 'MariaDB',
+    async newDatabase() {
+      const name = `bench_${++serial}`;
+      const url = await server.createDatabase(name);
+      return {
+        url,
+        open: () => openDatabase(url),
+        rawWriter: () => MysqlRawWriter.open(url),
+        async bytes() {
+          const rows = await server.query(
+            'SELECT SUM(FILE_SIZE) AS bytes FROM information_schema.INNODB_SYS_TABLESPACES WHERE NAME LIKE ?',
+            [`${name}/%`],
+          );
+          return Number(rows[0]?.bytes ?? 0);
+        },
+      };
+    },
+    stop: () => server.stop(),
+  };
+}
