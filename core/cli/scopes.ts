@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { isoTime } from '../processing/scope-worker.js';
+import { isoTime } from '../scopes/iso-time.js';
 import type { ScopeState } from '../scopes/scope-states.js';
 import { author } from './author.js';
 import { type Cli, examples, UsageError } from './cli.js';

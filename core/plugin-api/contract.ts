@@ -404,8 +404,6 @@ export interface HttpResponse {
   readonly body: string;
 }
 
-export type PluginModule<K extends PluginKind = PluginKind> = PluginDefinition<K, never>;
-
 const DEFINITION = Symbol.for('ratecat.plugin-definition');
 
 /** Marks a definition; the default export of a plugin's module. */

@@ -10,6 +10,7 @@ import {
   type Period,
   type SqlDatabase,
 } from '../plugin-api/index.js';
+import { isoTime } from '../scopes/iso-time.js';
 import { type Lease, type Leases, leaseLost } from '../scopes/leases.js';
 import type { ScopeState, ScopeStates } from '../scopes/scope-states.js';
 import type { CollectedFrame } from './collect-frame.js';
@@ -260,7 +261,8 @@ export class ScopeWorker {
   async #failuresSoFar(state: ScopeState): Promise<number> {
     try {
       return (await this.#parts.states.get(state.row))?.failures ?? 0;
-    } catch {
+    } catch (error) {
+      this.#parts.logger.debug('failures could not be counted afresh', { error: describeError(error) });
       return state.failures;
     }
   }
@@ -301,8 +303,4 @@ export class ScopeWorker {
       seconds,
     });
   }
-}
-
-export function isoTime(instant: Instant): string {
-  return new Date(instant * 1000).toISOString().replace('.000Z', 'Z');
 }

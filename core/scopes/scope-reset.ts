@@ -6,6 +6,7 @@ import {
   type SqlTransaction,
   type Storage,
 } from '../plugin-api/index.js';
+import { isoTime } from './iso-time.js';
 import type { ScopeState, ScopeStates } from './scope-states.js';
 
 /** Frames pushed from outside; they belong to a scope whatever pipeline rates it. */
@@ -102,8 +103,4 @@ export class ScopeReset {
     ];
     await this.#storage.deletePeriods({ visible, begin: from, end: END_OF_TIME }, { tx }, signal);
   }
-}
-
-function isoTime(instant: Instant): string {
-  return new Date(instant * 1000).toISOString().replace('.000Z', 'Z');
 }

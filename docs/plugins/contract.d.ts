@@ -451,7 +451,6 @@ export interface HttpResponse {
     readonly headers: Readonly<Record<string, string>>;
     readonly body: string;
 }
-export type PluginModule<K extends PluginKind = PluginKind> = PluginDefinition<K, never>;
 /** Marks a definition; the default export of a plugin's module. */
 export declare function definePlugin<K extends PluginKind, Options>(definition: Omit<PluginDefinition<K, Options>, 'apiVersion'> & {
     readonly apiVersion?: typeof API_VERSION;
