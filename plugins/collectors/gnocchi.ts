@@ -12,6 +12,7 @@ import {
   type Sample,
   type StrictArithmetic,
 } from '../../core/plugin-api/index.js';
+import { excerpt, keystoneSecrets } from '../../core/upstream/index.js';
 import { propertyOf } from '../shared/exact-json.js';
 import {
   checkGnocchi,
@@ -21,8 +22,6 @@ import {
   type Resource,
 } from '../shared/gnocchi-client.js';
 import { isoInstant } from '../shared/iso-instant.js';
-import { keystoneSecrets } from '../shared/keystone-session.js';
-import { excerpt } from '../shared/upstream.js';
 import {
   type Group,
   keyOf,

@@ -14,6 +14,7 @@ import {
   type Scope,
   type StrictArithmetic,
 } from '../../core/plugin-api/index.js';
+import { excerpt } from '../../core/upstream/index.js';
 import {
   checkPrometheus,
   labelOf,
@@ -23,7 +24,6 @@ import {
   type VectorElement,
 } from '../shared/prometheus-client.js';
 import { promqlLabel, promqlSelector } from '../shared/promql.js';
-import { excerpt } from '../shared/upstream.js';
 
 const AGGREGATIONS = ['avg', 'count', 'max', 'min', 'stddev', 'stdvar', 'sum'] as const;
 const FUNCTIONS = ['abs', 'ceil', 'exp', 'floor', 'ln', 'log2', 'log10', 'round', 'sqrt'] as const;

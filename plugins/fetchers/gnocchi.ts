@@ -1,9 +1,8 @@
 import { z } from 'zod';
 import { Decimal, definePlugin, type Fetcher, type Scope } from '../../core/plugin-api/index.js';
+import { keystoneSecrets, malformed } from '../../core/upstream/index.js';
 import { propertyOf } from '../shared/exact-json.js';
 import { checkGnocchi, GnocchiClient, gnocchiShape, percentEncoded } from '../shared/gnocchi-client.js';
-import { keystoneSecrets } from '../shared/keystone-session.js';
-import { malformed } from '../shared/upstream.js';
 
 /** A list, or CloudKitty's comma-separated text. */
 const resourceTypes = z.preprocess(

@@ -9,15 +9,20 @@ import {
   RejectedError,
   type Scope,
 } from '../../core/plugin-api/index.js';
-import { concurrently } from '../shared/concurrently.js';
 import {
   type CallPurpose,
   checkKeystone,
+  inShape,
   KeystoneSession,
   keystoneSecrets,
   keystoneShape,
-} from '../shared/keystone-session.js';
-import { inShape, malformed, parseJson, refusal, shownUrl, upstreamClient } from '../shared/upstream.js';
+  malformed,
+  parseJson,
+  refusal,
+  shownUrl,
+  upstreamClient,
+} from '../../core/upstream/index.js';
+import { concurrently } from '../shared/concurrently.js';
 
 const options = z
   .strictObject({

@@ -1,6 +1,6 @@
 import { parse } from 'lossless-json';
 import { Decimal } from '../../core/plugin-api/index.js';
-import { excerpt, malformed } from './upstream.js';
+import { excerpt, malformed } from '../../core/upstream/index.js';
 
 /**
  * Parsed JSON in which every number is a `Decimal` with the digits of its literal.

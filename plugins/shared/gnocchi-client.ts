@@ -6,9 +6,18 @@ import {
   type PluginContext,
   RejectedError,
 } from '../../core/plugin-api/index.js';
+import {
+  type CallPurpose,
+  checkKeystone,
+  KeystoneSession,
+  keystoneShape,
+  malformed,
+  refusal,
+  requestRepeatably,
+  shownUrl,
+  upstreamClient,
+} from '../../core/upstream/index.js';
 import { isObject, parseExactJson } from './exact-json.js';
-import { type CallPurpose, checkKeystone, KeystoneSession, keystoneShape } from './keystone-session.js';
-import { malformed, refusal, requestRepeatably, shownUrl, upstreamClient } from './upstream.js';
 
 /** Options of a Gnocchi service; names as in CloudKitty. Source: collectors.md §2.1. */
 export const gnocchiShape = {

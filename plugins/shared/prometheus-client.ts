@@ -13,18 +13,18 @@ import {
   RejectedError,
   UnavailableError,
 } from '../../core/plugin-api/index.js';
-import { isoInstant } from './iso-instant.js';
-import { promqlSelector } from './promql.js';
-import { SharedCalls } from './shared-calls.js';
 import {
   excerpt,
   malformed,
   parseJson,
   refusal,
+  SharedCalls,
   shownUrl,
   upstreamClient,
   upstreamShape,
-} from './upstream.js';
+} from '../../core/upstream/index.js';
+import { isoInstant } from './iso-instant.js';
+import { promqlSelector } from './promql.js';
 
 /** Options of a Prometheus server; the names with `prometheus_` are CloudKitty's. */
 export const prometheusShape = {

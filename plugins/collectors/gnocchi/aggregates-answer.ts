@@ -6,9 +6,9 @@ import {
   type Metric,
   RejectedError,
 } from '../../../core/plugin-api/index.js';
+import { excerpt, malformed, refusal } from '../../../core/upstream/index.js';
 import { isObject, parseExactJson, propertyOf } from '../../shared/exact-json.js';
 import type { GnocchiAnswer } from '../../shared/gnocchi-client.js';
-import { excerpt, malformed, refusal } from '../../shared/upstream.js';
 import type { Measure } from './measures.js';
 import type { GnocchiCollectRequest } from './metric-options.js';
 

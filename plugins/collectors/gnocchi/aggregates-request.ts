@@ -1,6 +1,6 @@
 import { ConfigError, type Metric } from '../../../core/plugin-api/index.js';
+import { excerpt } from '../../../core/upstream/index.js';
 import { isoInstant } from '../../shared/iso-instant.js';
-import { excerpt } from '../../shared/upstream.js';
 import type { GnocchiCollectRequest, GnocchiMetricOptions } from './metric-options.js';
 
 /** Parameters in the order of their names. */

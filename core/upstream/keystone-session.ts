@@ -6,7 +6,7 @@ import {
   type HttpResponse,
   type RatecatError,
   RejectedError,
-} from '../../core/plugin-api/index.js';
+} from '../plugin-api/index.js';
 import { SharedCalls } from './shared-calls.js';
 import {
   excerpt,

@@ -10,7 +10,7 @@ import {
   type RatecatError,
   RejectedError,
   UnavailableError,
-} from '../../core/plugin-api/index.js';
+} from '../plugin-api/index.js';
 
 /** Options that every plugin with an HTTP upstream has; names as in CloudKitty's sections. */
 export const upstreamShape = {
