@@ -3,10 +3,14 @@ import { existsSync } from 'node:fs';
 /** Real neighbours that tests start, and a program that shows they are installed. */
 const PROGRAMS = {
   mariadb: ['/usr/sbin/mariadbd', '/usr/local/sbin/mariadbd'],
+  galera: ['/usr/lib/galera/libgalera_smm.so'],
   prometheus: ['/usr/bin/prometheus'],
   'node-exporter': ['/usr/bin/prometheus-node-exporter'],
   keystone: ['/usr/bin/keystone-manage'],
   gnocchi: ['/usr/bin/gnocchi-upgrade'],
+  client: ['/usr/bin/cloudkitty'],
+  horizon: ['/usr/share/openstack-dashboard/wsgi.py'],
+  chromium: ['/usr/bin/chromium'],
 } as const;
 
 export type Service = keyof typeof PROGRAMS;

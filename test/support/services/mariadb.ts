@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { createConnection, type RowDataPacket } from 'mysql2/promise';
-import { findProgram, runCommand, ServiceProcess } from './child-process.js';
+import { type Command, findProgram, runCommand, ServiceProcess } from './child-process.js';
 import { freePort } from './free-port.js';
 import { createOwnedFolder, createServiceFolder, removeServiceFolder } from './service-folder.js';
 
@@ -16,6 +16,8 @@ export interface MariadbOptions {
   readonly flushLogAtTransactionCommit?: 0 | 1 | 2;
   /** Further server options, for example `--wait-timeout=1`; they win over those set here. */
   readonly arguments?: readonly string[];
+  /** Options of the first start only. */
+  readonly firstStart?: readonly string[];
 }
 
 export type Row = Readonly<Record<string, unknown>>;
@@ -27,7 +29,8 @@ export async function startMariadb(options: MariadbOptions = {}): Promise<Mariad
   const folder = createServiceFolder('mariadb');
   const user = process.getuid?.() === 0 ? 'mysql' : undefined; // the server refuses to run as root
   const port = await freePort();
-  const server = { folder, user, port, settings: settings(folder, port, options) };
+  const { firstStart = [] } = options;
+  const server = { folder, user, port, firstStart, settings: settings(folder, port, options) };
   const mariadb = new Mariadb(program, server);
   try {
     createOwnedFolder(join(folder, 'server'), user);
@@ -48,6 +51,7 @@ interface Server {
   readonly user: string | undefined;
   readonly port: number;
   readonly settings: readonly string[];
+  readonly firstStart: readonly string[];
 }
 
 export class Mariadb {
@@ -56,15 +60,14 @@ export class Mariadb {
   readonly user = USER;
   readonly password = PASSWORD;
   readonly #folder: string;
-  readonly #process: ServiceProcess;
+  readonly #command: Command;
+  #process: ServiceProcess;
 
-  constructor(program: string, { folder, user, port, settings }: Server) {
+  constructor(program: string, { folder, user, port, settings, firstStart }: Server) {
     this.port = port;
     this.#folder = folder;
-    this.#process = new ServiceProcess(
-      { name: 'mariadbd', program, arguments: ['--no-defaults', ...settings], folder, user },
-      async () => (await this.query('SELECT 1')).length === 1,
-    );
+    this.#command = { name: 'mariadbd', program, arguments: ['--no-defaults', ...settings], folder, user };
+    this.#process = this.#newProcess(firstStart);
   }
 
   get isRunning(): boolean {
@@ -108,19 +111,36 @@ export class Mariadb {
   }
 
   /** Resolves when the process is gone; data and port stay. */
-  kill(signal: 'SIGKILL' | 'SIGABRT' = 'SIGKILL'): Promise<void> {
-    return this.#process.kill(signal);
+  async kill(signal: 'SIGKILL' | 'SIGABRT' = 'SIGKILL'): Promise<void> {
+    await this.#process.kill(signal);
+    this.#process = this.#newProcess();
   }
 
   /** Ends the server gracefully if it runs, and starts it on the same port and data. */
-  restart(): Promise<void> {
-    return this.#process.restart();
+  async restart(): Promise<void> {
+    await this.#process.stop();
+    this.#process = this.#newProcess();
+    await this.#process.start();
+  }
+
+  /** Ends the server gracefully; data and port stay. */
+  async shutDown(): Promise<void> {
+    await this.#process.stop();
+    this.#process = this.#newProcess();
   }
 
   /** Ends the server and removes its data. */
   async stop(): Promise<void> {
     await this.#process.stop();
     await removeServiceFolder(this.#folder);
+  }
+
+  #newProcess(more: readonly string[] = []): ServiceProcess {
+    const { arguments: plain } = this.#command;
+    return new ServiceProcess(
+      { ...this.#command, arguments: [...plain, ...more] },
+      async () => (await this.query('SELECT 1')).length === 1,
+    );
   }
 }
 

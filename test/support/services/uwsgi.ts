@@ -9,6 +9,8 @@ export interface WsgiService {
   /** Python source that sets `application`. */
   readonly source: string;
   readonly environment?: Readonly<Record<string, string>>;
+  /** Folder served as it is below a path: `/static=/var/lib/x`. */
+  readonly staticFiles?: string;
   /** Asked until it answers at all; any status will do. */
   readonly probeUrl: string;
 }
@@ -24,7 +26,8 @@ export async function createWsgiService(service: WsgiService): Promise<ServicePr
   });
 }
 
-function uwsgiCommand({ name, port, folder, environment = {} }: WsgiService, file: string): Command {
+function uwsgiCommand(service: WsgiService, file: string): Command {
+  const { name, port, folder, staticFiles, environment = {} } = service;
   return {
     name,
     program: findProgram('uwsgi', 'uwsgi'),
@@ -35,6 +38,7 @@ function uwsgiCommand({ name, port, folder, environment = {} }: WsgiService, fil
       ...['--add-header', 'Connection: close'],
       ...['--master', '--processes', '1', '--threads', '4', '--enable-threads'],
       ...['--die-on-term', '--no-orphans'],
+      ...(staticFiles === undefined ? [] : ['--static-map', staticFiles]),
     ],
     folder,
     environment,
