@@ -241,8 +241,9 @@ function testGroups(): void {
 
   for (const [how, target, body] of [
     ['by default', '', undefined],
-    ['with recursive=false in the query', '?recursive=false', undefined],
+    ['with an empty recursive in the query', '?recursive=', undefined],
     ['with recursive false in the body', '', { recursive: false }],
+    ['with the word no in the body', '', { recursive: 'no' }],
   ] as const) {
     test(`deleting a group ${how} moves its rules to the default group`, async () => {
       const service = await makeService();
@@ -274,7 +275,21 @@ function testGroups(): void {
     assert.equal(mappings.length, 1);
     assert.equal(mappings[0]!.group_id, null);
     const other = await makeGroup('other');
-    assertFault(await api.request('DELETE', `/groups/${other}?recursive=maybe`), 400, /recursive/);
+    assertFault(await api.request('DELETE', `/groups/${other}`, { recursive: 'maybe' }), 400, /recursive/);
+  });
+
+  test('any text of recursive in the query is true, the word false included', async () => {
+    const service = await makeService();
+    const group = await makeGroup();
+    await api.create('/mappings', { cost: '1', service_id: service, group_id: group });
+    assert.equal((await api.request('DELETE', `/groups/${group}?recursive=false`)).status, 204);
+    assert.deepEqual((await api.request('GET', '/mappings')).body.mappings, []);
+  });
+
+  test('an object in the place of an id is a bad request, whatever it calls its members', async () => {
+    const hostile = { toString: 'x', valueOf: 1 };
+    assertFault(await api.request('DELETE', '/groups', { group_id: hostile }), 400, /Wrong type/);
+    assertFault(await api.request('GET', '/mappings', { service_id: [hostile] }), 400, /Wrong type/);
   });
 }
 
@@ -380,13 +395,16 @@ function testCreating(): void {
     assert.equal((await api.create('/mappings', { ...early, end: date(NOW + 1) })).start, date(NOW));
   });
 
-  test('a start in the past needs force, and force=false is not force', async () => {
+  test('a start in the past needs force, whose every text counts', async () => {
     const body = { cost: '1', service_id: await makeService(), start: '2020-01-01' };
     const text =
       'Cannot create a rule with start in the past. start=[2020-01-01 00:00:00] current time=[2026-01-01 00:00:00].';
-    for (const query of ['', '?force=', '?force=false', '?force=0'])
+    for (const query of ['', '?force='])
       assertFault(await api.request('POST', `/mappings${query}`, body), 400, text);
-    assert.equal((await api.request('POST', '/mappings?force=true', body)).status, 201);
+    for (const [place, force] of ['true', 'false', '0'].entries()) {
+      const later = { ...body, tenant_id: `tenant ${place}` };
+      assert.equal((await api.request('POST', `/mappings?force=${force}`, later)).status, 201);
+    }
   });
 
   test('a mapping has one parent, and a value exactly below a field', async () => {
@@ -644,6 +662,16 @@ function testChanging(): void {
     );
     assert.equal((await put(mapping, { cost: '1.0', type: 'rate', end: date(NOW + 5 * HOUR) })).status, 302);
     assert.deepEqual(await read(mapping), { ...mapping, end: date(NOW + 5 * HOUR), updated_by: 'operator' });
+  });
+
+  test('a rule that began this very second is running', async () => {
+    const mapping = await api.create('/mappings', { cost: '1', service_id: await makeService() });
+    assertFault(
+      await put(mapping, { cost: '2' }),
+      400,
+      /^You are allowed to update only the attribute \[end\]/,
+    );
+    assert.equal((await put(mapping, { cost: '1', end: date(NOW + HOUR) })).status, 302);
   });
 
   test('the client sends the whole object back and repeats it after the 302', async () => {

@@ -1,10 +1,10 @@
 import type { ConfigRoute } from '../../../core/plugin-api/index.js';
-import { type HashmapRoute, type NumberReading, ok, toConfigRoute } from './config-call.js';
+import { type NumberReading, ok, toConfigRoute, type WireRoute } from '../../shared/config-call.js';
 import { mappingRoutes, mappingsOfGroup, mappingsOfService } from './mapping-routes.js';
 import { fieldRoutes, fieldsOfService, groupRoutes, serviceRoutes } from './name-routes.js';
 import { thresholdRoutes, thresholdsOfGroup } from './threshold-routes.js';
 
-const types: HashmapRoute = {
+const types: WireRoute = {
   method: 'GET',
   path: '/types',
   shape: {},
@@ -16,7 +16,7 @@ const types: HashmapRoute = {
  * parameter in the same place, for hosts that take the first that fits.
  */
 export function configRoutes(numbers: NumberReading): readonly ConfigRoute[] {
-  const belowServices = (route: HashmapRoute) => ({ ...route, path: `/services${route.path}` });
+  const belowServices = (route: WireRoute) => ({ ...route, path: `/services${route.path}` });
   const routes = [
     types,
     ...fieldRoutes.map(belowServices),

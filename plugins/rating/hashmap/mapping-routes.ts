@@ -4,18 +4,19 @@ import {
   badRequest,
   type ConfigCall,
   conflict,
-  type HashmapRoute,
   type ModelBody,
   noContent,
   notFound,
   ok,
-} from './config-call.js';
-import { naiveDate, spacedDate } from './dates.js';
+  type WireRoute,
+} from '../../shared/config-call.js';
+import { naiveDate, spacedDate } from '../../shared/rule-dates.js';
 import { COST_DECIMALS, DESCRIPTION_LENGTH, RULE_NAME_LENGTH, validTogether } from './price-list.js';
 import { storedMappingColumns } from './rule-pairing.js';
 import {
   answerGroup,
   checkOneParent,
+  costType,
   findParents,
   parentText,
   type RequestedParents,
@@ -72,30 +73,29 @@ const FILTERS = [
   'all',
 ];
 
-export const mappingsOfService: HashmapRoute = {
+export const mappingsOfService: WireRoute = {
   method: 'GET',
   path: '/services/:service_id/mappings',
   shape: { arguments: FILTERS },
   handle: listMappings,
 };
 
-export const mappingsOfGroup: readonly HashmapRoute[] = [
-  '/groups/mappings',
-  '/groups/:group_id/mappings',
-].map((path) => ({
-  method: 'GET',
-  path,
-  shape: { arguments: ['group_id'] },
-  handle: async (call) => {
-    call.required('group_id');
-    return listMappings(call);
-  },
-}));
+export const mappingsOfGroup: readonly WireRoute[] = ['/groups/mappings', '/groups/:group_id/mappings'].map(
+  (path) => ({
+    method: 'GET',
+    path,
+    shape: { arguments: ['group_id'] },
+    handle: async (call) => {
+      call.required('group_id');
+      return listMappings(call);
+    },
+  }),
+);
 
-export const mappingRoutes: readonly HashmapRoute[] = [
+export const mappingRoutes: readonly WireRoute[] = [
   { method: 'GET', path: '/mappings', shape: { arguments: FILTERS }, handle: listMappings },
   ...['/mappings/group', '/mappings/:mapping_id/group'].map(
-    (path): HashmapRoute => ({
+    (path): WireRoute => ({
       method: 'GET',
       path,
       shape: { arguments: ['mapping_id'] },
@@ -118,7 +118,7 @@ export const mappingRoutes: readonly HashmapRoute[] = [
     handle: createMapping,
   },
   ...['/mappings/:mapping_id', '/mappings'].map(
-    (path): HashmapRoute => ({
+    (path): WireRoute => ({
       method: 'PUT',
       path,
       shape: { arguments: ['mapping_id'], model: { argument: 'mapping', attributes: ATTRIBUTES } },
@@ -126,7 +126,7 @@ export const mappingRoutes: readonly HashmapRoute[] = [
     }),
   ),
   ...['/mappings/:mapping_id', '/mappings'].map(
-    (path): HashmapRoute => ({
+    (path): WireRoute => ({
       method: 'DELETE',
       path,
       shape: { arguments: ['mapping_id'] },
@@ -141,8 +141,10 @@ async function listMappings(call: ConfigCall): Promise<ConfigResponse> {
   const conditions = [...ruleConditions(call), ...dateConditions(call), ...authorConditions(call)];
   const mappings = await readMappings(call.tx, conditions);
   const description = call.text('description');
-  const pattern = description === undefined || description === '' ? undefined : likePattern(description);
-  const matching = mappings.filter((mapping) => pattern?.test(mapping.description ?? '') ?? true);
+  const matching = mappings.filter(
+    (mapping) =>
+      description === undefined || description === '' || isLike(mapping.description ?? '', description),
+  );
   return ok({ mappings: matching.map(mappingBody) });
 }
 
@@ -167,10 +169,21 @@ function authorConditions(call: ConfigCall): Condition[] {
   });
 }
 
-/** As SQL's LIKE with the text anywhere, without regard to case. */
-function likePattern(text: string): RegExp {
-  const escaped = text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
-  return new RegExp(escaped.replaceAll('%', '.*').replaceAll('_', '.'), 'isu');
+/** As SQL's LIKE with the text anywhere, without regard to case; each piece of the pattern is found as early as possible. */
+function isLike(text: string, pattern: string): boolean {
+  const characters = [...text.toLowerCase()];
+  let from = 0;
+  for (const piece of pattern.toLowerCase().split('%')) {
+    const wanted = [...piece];
+    const fits = (place: number) =>
+      wanted.every((character, index) =>
+        character === '_' ? place + index < characters.length : characters[place + index] === character,
+      );
+    while (from + wanted.length <= characters.length && !fits(from)) from++;
+    from += wanted.length;
+    if (from > characters.length) return false;
+  }
+  return true;
 }
 
 async function findMapping(tx: SqlReader, uuid: string): Promise<StoredMapping | undefined> {
@@ -234,7 +247,7 @@ async function createMapping(call: ConfigCall): Promise<ConfigResponse> {
 function readMapping(model: ModelBody) {
   model.uuid('mapping_id');
   return {
-    type: model.type(),
+    type: costType(model),
     cost: model.decimal('cost', COST_DECIMALS),
     parents: requestedParents(model),
     value: model.text('value'),
@@ -305,10 +318,10 @@ async function changeMapping(call: ConfigCall): Promise<ConfigResponse> {
   await takeTurn(tx);
   const stored = await requireMapping(tx, uuid);
   const columns =
-    stored.start < now ? changesOfRunning(stored, requested, now) : changesOfPlanned(stored, requested, now);
+    stored.start <= now ? changesOfRunning(stored, requested, now) : changesOfPlanned(stored, requested, now);
   if (stored.deletedAt !== null) throw notFound(`No such mapping: ${uuid}`);
   if (columns === undefined) return call.changed();
-  if (stored.start >= now) await checkConflict(tx, columns, parentsOf(stored), stored.id);
+  if (stored.start > now) await checkConflict(tx, columns, parentsOf(stored), stored.id);
   await updateMapping(tx, stored.id, columns, call.author);
   return call.changed();
 }

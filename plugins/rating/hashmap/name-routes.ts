@@ -4,11 +4,11 @@ import {
   badRequest,
   type ConfigCall,
   conflict,
-  type HashmapRoute,
   noContent,
   notFound,
   ok,
-} from './config-call.js';
+  type WireRoute,
+} from '../../shared/config-call.js';
 import {
   condition,
   deleteRow,
@@ -35,12 +35,12 @@ interface NamedKind {
 const SERVICE: NamedKind = { table: 'services', noun: 'service', id: 'service_id' };
 const GROUP: NamedKind = { table: 'groups', noun: 'group', id: 'group_id' };
 
-export const serviceRoutes: readonly HashmapRoute[] = [
+export const serviceRoutes: readonly WireRoute[] = [
   ...readingRoutes(SERVICE),
   ...deletingRoutes(SERVICE, [], async ({ tx }, service) => deleteRow(tx, 'services', service.id)),
 ];
 
-export const groupRoutes: readonly HashmapRoute[] = [
+export const groupRoutes: readonly WireRoute[] = [
   ...readingRoutes(GROUP),
   ...deletingRoutes(GROUP, ['recursive'], async (call, group) => {
     // Otherwise the database moves the rules to the default group.
@@ -65,7 +65,7 @@ export function groupBody({ uuid, name }: StoredName): JsonValue {
   return { group_id: uuid, name };
 }
 
-function readingRoutes({ table, noun, id }: NamedKind): readonly HashmapRoute[] {
+function readingRoutes({ table, noun, id }: NamedKind): readonly WireRoute[] {
   const body = ({ uuid, name }: StoredName): JsonValue => ({ [id]: uuid, name });
   return [
     {
@@ -102,7 +102,7 @@ function deletingRoutes(
   { table, noun, id }: NamedKind,
   flags: readonly string[],
   remove: (call: ConfigCall, stored: StoredName) => Promise<void>,
-): readonly HashmapRoute[] {
+): readonly WireRoute[] {
   return [`/${table}/:${id}`, `/${table}`].map((path) => ({
     method: 'DELETE',
     path,
@@ -124,14 +124,14 @@ async function listFields(call: ConfigCall) {
   return ok({ fields: (await readFields(call.tx, service)).map(fieldBody) });
 }
 
-export const fieldsOfService: HashmapRoute = {
+export const fieldsOfService: WireRoute = {
   method: 'GET',
   path: '/services/:service_id/fields',
   shape: { arguments: ['service_id'] },
   handle: listFields,
 };
 
-export const fieldRoutes: readonly HashmapRoute[] = [
+export const fieldRoutes: readonly WireRoute[] = [
   { method: 'GET', path: '/fields', shape: { arguments: ['service_id'] }, handle: listFields },
   {
     method: 'GET',
@@ -146,7 +146,7 @@ export const fieldRoutes: readonly HashmapRoute[] = [
     handle: createField,
   },
   ...['/fields/:field_id', '/fields'].map(
-    (path): HashmapRoute => ({
+    (path): WireRoute => ({
       method: 'DELETE',
       path,
       shape: { arguments: ['field_id'] },

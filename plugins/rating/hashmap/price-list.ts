@@ -1,6 +1,7 @@
 /** A price list as people write it, checked and turned into rules. */
 import { DataError, Decimal, isDecimal, type JsonValue } from '../../../core/plugin-api/index.js';
-import { parseDate } from './dates.js';
+import { parseDate } from '../../shared/rule-dates.js';
+import { fitsDigits, INTEGER_DIGITS, readDecimal } from '../../shared/wire-decimal.js';
 import { fieldText } from './field-value.js';
 import { DEFAULT_GROUP } from './rule-table.js';
 import type { CostType, HashmapRules, MappingRule, ParentRules, ThresholdRule } from './rules.js';
@@ -35,8 +36,7 @@ export interface PriceList {
   readonly services: readonly ListedService[];
 }
 
-/** Integer digits of costs and levels, and decimals of each, as CloudKitty's columns have them. */
-export const INTEGER_DIGITS = 12;
+/** Decimals of costs and levels, as CloudKitty's columns have them. */
 export const COST_DECIMALS = 28;
 export const LEVEL_DECIMALS = 8;
 export const NAME_LENGTH = 255;
@@ -357,20 +357,6 @@ class PriceListReader {
   #add(path: string, message: string): void {
     this.problems.push({ path, message });
   }
-}
-
-/** Text, a decimal, or a number in its shortest notation; never a binary expansion. */
-export function readDecimal(value: unknown): Decimal | undefined {
-  if (isDecimal(value)) return value;
-  if (typeof value === 'string') return Decimal.tryParse(value.trim());
-  if (typeof value === 'number' && Number.isFinite(value)) return Decimal.tryParse(String(value));
-  return undefined;
-}
-
-/** True when there are at most 12 digits before the point. */
-export function fitsDigits(number: Decimal): boolean {
-  const limit = Decimal.of(1n, INTEGER_DIGITS);
-  return number.compare(limit) < 0 && number.compare(limit.negated()) > 0;
 }
 
 function isObject(value: unknown): value is Body {

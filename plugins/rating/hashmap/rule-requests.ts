@@ -1,8 +1,16 @@
 /** What requests about mappings and thresholds have in common. */
 import { Decimal, type JsonValue, type SqlReader } from '../../../core/plugin-api/index.js';
-import { badRequest, type ConfigCall, type ModelBody, notFound, ok } from './config-call.js';
+import {
+  badRequest,
+  type ConfigCall,
+  invalid,
+  type ModelBody,
+  notFound,
+  ok,
+} from '../../shared/config-call.js';
 import { groupBody, requireField, requireName } from './name-routes.js';
 import { type Condition, condition, findName, type RuleColumns, type StoredRule } from './rule-store.js';
+import type { CostType } from './rules.js';
 
 /** Ids of a new rule as the request names them. */
 export interface RequestedParents {
@@ -17,6 +25,15 @@ export function requestedParents(model: ModelBody): RequestedParents {
     fieldUuid: model.uuid('field_id'),
     groupUuid: model.uuid('group_id'),
   };
+}
+
+/** An absent type is `flat`. */
+export function costType(model: ModelBody): CostType {
+  const value = model.value('type');
+  if (value === undefined || value === 'flat') return 'flat';
+  if (value === 'rate') return 'rate';
+  if (value === null) throw badRequest('No mapping type: None');
+  throw invalid('type', value, 'Value should be one of: flat, rate');
 }
 
 export function checkOneParent({ serviceUuid, fieldUuid }: RequestedParents): void {

@@ -7,7 +7,7 @@ import {
   type SqlReader,
   type SqlTransaction,
 } from '../../../core/plugin-api/index.js';
-import { naiveDate } from './dates.js';
+import { naiveDate } from '../../shared/rule-dates.js';
 import { mappingKey, readPriceList, rulesOfPriceList, thresholdKey, validTogether } from './price-list.js';
 import { writePriceList } from './price-list-writer.js';
 import {

@@ -4,18 +4,19 @@ import {
   badRequest,
   type ConfigCall,
   conflict,
-  type HashmapRoute,
   type ModelBody,
   noContent,
   notFound,
   ok,
-} from './config-call.js';
+  type WireRoute,
+} from '../../shared/config-call.js';
 import { requireName } from './name-routes.js';
 import { COST_DECIMALS, LEVEL_DECIMALS } from './price-list.js';
 import { storedThresholdColumns } from './rule-pairing.js';
 import {
   answerGroup,
   checkOneParent,
+  costType,
   findParents,
   parentText,
   RULE_FILTERS,
@@ -47,7 +48,7 @@ const ATTRIBUTES = [
   'tenant_id',
 ];
 
-export const thresholdsOfGroup: readonly HashmapRoute[] = [
+export const thresholdsOfGroup: readonly WireRoute[] = [
   '/groups/thresholds',
   '/groups/:group_id/thresholds',
 ].map((path) => ({
@@ -60,10 +61,10 @@ export const thresholdsOfGroup: readonly HashmapRoute[] = [
   },
 }));
 
-export const thresholdRoutes: readonly HashmapRoute[] = [
+export const thresholdRoutes: readonly WireRoute[] = [
   { method: 'GET', path: '/thresholds', shape: { arguments: RULE_FILTERS }, handle: listThresholds },
   ...['/thresholds/group', '/thresholds/:threshold_id/group'].map(
-    (path): HashmapRoute => ({
+    (path): WireRoute => ({
       method: 'GET',
       path,
       shape: { arguments: ['threshold_id'] },
@@ -86,7 +87,7 @@ export const thresholdRoutes: readonly HashmapRoute[] = [
     handle: createThreshold,
   },
   ...['/thresholds/:threshold_id', '/thresholds'].map(
-    (path): HashmapRoute => ({
+    (path): WireRoute => ({
       method: 'PUT',
       path,
       shape: { arguments: ['threshold_id'], model: { argument: 'threshold', attributes: ATTRIBUTES } },
@@ -94,7 +95,7 @@ export const thresholdRoutes: readonly HashmapRoute[] = [
     }),
   ),
   ...['/thresholds/:threshold_id', '/thresholds'].map(
-    (path): HashmapRoute => ({
+    (path): WireRoute => ({
       method: 'DELETE',
       path,
       shape: { arguments: ['threshold_id'] },
@@ -139,7 +140,7 @@ function readThreshold(model: ModelBody) {
   return {
     level: model.decimal('level', LEVEL_DECIMALS),
     cost: model.decimal('cost', COST_DECIMALS),
-    type: model.type(),
+    type: costType(model),
     parents: requestedParents(model),
     tenant: model.text('tenant_id'),
   };

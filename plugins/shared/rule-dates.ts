@@ -1,9 +1,13 @@
 /** Dates of rules: whole seconds, UTC. */
-import type { Instant } from '../../../core/plugin-api/index.js';
+import type { Instant } from '../../core/plugin-api/index.js';
 
 const DATE =
   /^(\d{4})-(\d{2})-(\d{2})(?:[T ](\d{2}):(\d{2})(?::(\d{2})(?:[.,]\d+)?)?\s*(Z|[+-]\d{2}:?\d{2})?)?$/i;
 const LAST_SECOND_OF_DAY = 86_399;
+/** 0001-01-01T00:00:00Z and 9999-12-31T23:59:59Z: the dates that clients in Python can read. */
+const EARLIEST = -62_135_596_800;
+const LATEST = 253_402_300_799;
+const DAY = 86_400;
 
 /**
  * Reads an ISO 8601 date, or date and time; without an offset it is UTC, fractions of a second are dropped. A date alone
@@ -26,8 +30,11 @@ export function parseDate(text: string, meaning: 'start' | 'end'): Instant | und
   if (date.getUTCMonth() !== month - 1 || date.getUTCDate() !== day) return undefined;
   if (hour > 23 || minute > 59 || second > 59) return undefined;
   const midnight = date.getTime() / 1000;
+  if (year === 0) return undefined;
   if (match[4] === undefined) return meaning === 'end' ? midnight + LAST_SECOND_OF_DAY : midnight;
-  return midnight + hour * 3600 + minute * 60 + second - offsetSeconds(match[7] ?? 'Z');
+  const offset = offsetSeconds(match[7] ?? 'Z');
+  const instant = midnight + hour * 3600 + minute * 60 + second - offset;
+  return Math.abs(offset) < DAY && instant >= EARLIEST && instant <= LATEST ? instant : undefined;
 }
 
 /** `2024-01-01T00:00:00`, as the API writes UTC. */

@@ -8,10 +8,9 @@ import {
   isDecimal,
   type JsonValue,
   type SqlTransaction,
-} from '../../../core/plugin-api/index.js';
-import { parseDate } from './dates.js';
-import { fitsDigits, INTEGER_DIGITS, readDecimal } from './price-list.js';
-import type { CostType } from './rules.js';
+} from '../../core/plugin-api/index.js';
+import { parseDate } from './rule-dates.js';
+import { fitsDigits, INTEGER_DIGITS, readDecimal } from './wire-decimal.js';
 
 /** An answer that is an error of the caller. */
 class ClientFault extends Error {
@@ -35,6 +34,8 @@ export function conflict(message: string): Error {
   return new ClientFault(409, message);
 }
 
+const LONGEST_ECHO = 1000;
+
 /** How JSON numbers are read: `binary` through the float that CloudKitty makes of them, `literal` as written. */
 export type NumberReading = 'binary' | 'literal';
 
@@ -47,7 +48,7 @@ export interface RouteShape {
   readonly model?: { readonly argument: string; readonly attributes: readonly string[] };
 }
 
-export interface HashmapRoute {
+export interface WireRoute {
   readonly method: ConfigRoute['method'];
   readonly path: string;
   readonly shape: RouteShape;
@@ -56,7 +57,7 @@ export interface HashmapRoute {
 
 /** A route whose client faults become answers. Nothing is written before the last check. */
 export function toConfigRoute(
-  { method, path, shape, handle }: HashmapRoute,
+  { method, path, shape, handle }: WireRoute,
   numbers: NumberReading,
 ): ConfigRoute {
   return {
@@ -85,10 +86,13 @@ export const noContent: ConfigResponse = { status: 204 };
 export class ConfigCall {
   readonly #request: ConfigRequest;
   readonly #arguments = new Map<string, unknown>();
+  /** Names of the arguments that are part of the address. */
+  readonly #fromAddress: ReadonlySet<string>;
   readonly #model: ModelBody | undefined;
 
   constructor(request: ConfigRequest, shape: RouteShape, numbers: NumberReading) {
     this.#request = request;
+    this.#fromAddress = new Set([...request.query.keys(), ...Object.keys(request.parameters)]);
     const allowed = shape.arguments ?? [];
     if (shape.model === undefined) this.#take(Object.entries(objectBody(request.body)), allowed);
     this.#take(
@@ -117,10 +121,12 @@ export class ConfigCall {
     return this.#model;
   }
 
-  /** An argument as text; undefined when it is absent. */
+  /** An argument as text; undefined when it is absent. @throws a client fault for objects and lists. */
   text(name: string): string | undefined {
     const value = this.#arguments.get(name);
-    return value === undefined || value === null ? undefined : String(value);
+    if (value === undefined || value === null) return undefined;
+    if (typeof value === 'object' && !isDecimal(value)) throw wrongType(name, value);
+    return String(value);
   }
 
   /** @throws a client fault when the argument is absent. */
@@ -130,11 +136,13 @@ export class ConfigCall {
     return value;
   }
 
+  /** In an address every text but the empty one is true, `false` included; in a body `false` and `no` are what they say. */
   flag(name: string): boolean {
     const value = this.text(name)?.trim().toLowerCase() ?? '';
-    if (['true', '1', 'yes', 'on'].includes(value)) return true;
-    if (['', 'false', '0', 'no', 'off'].includes(value)) return false;
-    throw invalid(name, value, 'Value should be one of: true, false');
+    if (value === '') return false;
+    if (this.#fromAddress.has(name) || ['true', '1', 'yes', 'on', 't', 'y'].includes(value)) return true;
+    if (['false', '0', 'no', 'off', 'f', 'n'].includes(value)) return false;
+    throw invalid(name, value, `Value not an unambiguous boolean: ${value}`);
   }
 
   date(name: string): Instant | undefined {
@@ -188,12 +196,7 @@ export class ModelBody {
   text(name: string, length = 255): string | null {
     const value = this.#attributes.get(name) ?? null;
     if (value === null) return null;
-    if (typeof value !== 'string')
-      throw invalid(
-        name,
-        value,
-        `Wrong type. Expected '<class 'str'>', got '<class '${pythonType(value)}'>'`,
-      );
+    if (typeof value !== 'string') throw wrongType(name, value);
     if ([...value].length > length) throw invalid(name, value, `Longer than ${length} characters.`);
     return value;
   }
@@ -204,20 +207,27 @@ export class ModelBody {
     return value;
   }
 
+  /** As Python reads them: hyphens, braces and `urn:uuid:` are decoration. The text stays as it is. */
   uuid(name: string): string | null {
     const value = this.text(name);
     if (value === null) return null;
-    if (/^[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}$/i.test(value)) return value;
+    const digits = value
+      .replace(/^urn:/, '')
+      .replace(/^uuid:/, '')
+      .replace(/[{}-]/g, '');
+    if (/^[0-9a-f]{32}$/i.test(digits)) return value;
     throw invalid(name, value, `Invalid UUID, got '${value}'`);
   }
 
-  /** An absent type is `flat`. */
-  type(): CostType {
-    const value = this.#attributes.get('type');
-    if (value === undefined || value === 'flat') return 'flat';
-    if (value === 'rate') return 'rate';
-    if (value === null) throw badRequest('No mapping type: None');
-    throw invalid('type', value, 'Value should be one of: flat, rate');
+  /** Whatever was sent; undefined when it is absent. */
+  value(name: string): unknown {
+    return this.#attributes.get(name);
+  }
+
+  /** @throws a client fault when the attribute is there: only the server sets it. */
+  refuse(name: string): void {
+    const value = this.#attributes.get(name);
+    if (value !== undefined) throw invalid(name, value, 'Cannot set read only field.');
   }
 
   /** Rounded half away from zero to what the column of the reference keeps. */
@@ -251,9 +261,20 @@ function objectBody(body: unknown): Readonly<Record<string, unknown>> {
   return body as Readonly<Record<string, unknown>>;
 }
 
-function invalid(name: string, value: unknown, reason: string): Error {
+export function invalid(name: string, value: unknown, reason: string): Error {
   const text = typeof value === 'string' || isDecimal(value) ? String(value) : JSON.stringify(value);
-  return badRequest(`Invalid input for field/attribute ${name}. Value: '${text}'. ${reason}`);
+  return badRequest(
+    `Invalid input for field/attribute ${name}. Value: '${shortened(text)}'. ${shortened(reason)}`,
+  );
+}
+
+/** Errors repeat what was sent, but not by the megabyte. */
+function shortened(text: string): string {
+  return text.length <= LONGEST_ECHO ? text : `${text.slice(0, LONGEST_ECHO)}…`;
+}
+
+function wrongType(name: string, value: unknown): Error {
+  return invalid(name, value, `Wrong type. Expected '<class 'str'>', got '<class '${pythonType(value)}'>'`);
 }
 
 function pythonType(value: unknown): string {
