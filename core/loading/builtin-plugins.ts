@@ -25,6 +25,7 @@ export const BUILTIN_PLUGINS: Readonly<Record<PluginKind, Readonly<Record<string
   rating: {
     hashmap: () => import('../../plugins/rating/hashmap/index.js'),
     noop: () => import('../../plugins/rating/noop.js'),
+    pyscripts: () => import('../../plugins/rating/pyscripts/index.js'),
   },
   storage: {
     sql: () => import('../../plugins/storage/sql/index.js'),
