@@ -5,6 +5,7 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { parseArgs } from 'node:util';
+import { benchApi } from './api.js';
 import { benchDecimals } from './decimals.js';
 import { benchEndToEnd, benchHugeScope, benchStart } from './end-to-end.js';
 import { type BenchEngine, mariadbEngine, sqliteEngine } from './engines.js';
@@ -25,8 +26,30 @@ const { values: options } = parseArgs({
 });
 
 const sizes = options.quick
-  ? { resources: 500, periods: 24, churnPeriods: 8, history: 1920, catchUp: 2, rounds: 1, bigPeriods: 3 }
-  : { resources: 2000, periods: 30, churnPeriods: 8, history: 9984, catchUp: 4, rounds: 3, bigPeriods: 6 };
+  ? {
+      ...{
+        resources: 500,
+        periods: 24,
+        churnPeriods: 8,
+        history: 1920,
+        catchUp: 2,
+        rounds: 1,
+        bigPeriods: 3,
+      },
+      api: { scopes: 10, resources: 100, periods: 100, rules: 100, requests: 200 },
+    }
+  : {
+      ...{
+        resources: 2000,
+        periods: 30,
+        churnPeriods: 8,
+        history: 9984,
+        catchUp: 4,
+        rounds: 3,
+        bigPeriods: 6,
+      },
+      api: { scopes: 20, resources: 100, periods: 500, rules: 1000, requests: 2000 },
+    };
 
 const begin = performance.now();
 const machine = describeMachine();
@@ -78,6 +101,11 @@ function benches(): readonly Bench[] {
       name: 'end-to-end',
       title: 'End to end: 20 scopes x 6 metrics x 200 series from a local Prometheus double',
       run: () => onEngines((engine) => benchEndToEnd(engine, sizes.catchUp)),
+    },
+    {
+      name: 'api',
+      title: 'HTTP API: a million points, Keystone token in the cache',
+      run: () => onEngines((engine) => benchApi(engine, sizes.api)),
     },
     { name: 'memory', title: 'Huge scope', run: () => benchHugeScope(sqlite) },
     { name: 'start', title: 'Start', run: () => benchStart(sqlite, sizes.rounds) },

@@ -14,6 +14,7 @@ export const COMMANDS: readonly CommandEntry[] = [
     summary: 'rate, on a prepared database',
     load: () => import('./processor.js'),
   },
+  { name: 'api', summary: 'serve the HTTP API, on a prepared database', load: () => import('./api.js') },
   {
     name: 'status',
     summary: 'how far each scope is rated, and what is wrong',

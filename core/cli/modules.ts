@@ -94,8 +94,8 @@ async function change(cli: Cli, name: string, wanted: Partial<ModuleState>): Pro
       throw new UsageError(`There is no rating module '${name}'. Configured are: ${known}.`);
     if (found.module.alwaysEnabled === true)
       throw new UsageError(`The rating module '${name}' is always on and has no priority.`);
-    const state = { ...((await moduleStates.all()).get(name) ?? OFF), ...wanted };
-    await moduleStates.set(name, state);
+    await moduleStates.change(name, wanted);
+    const state = (await moduleStates.all()).get(name) ?? OFF;
     await cli.output.line(`${name}: ${state.enabled ? 'enabled' : 'disabled'}, priority ${state.priority}`);
   });
   return undefined;

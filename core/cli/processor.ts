@@ -15,5 +15,5 @@ export function define(command: Command, cli: Cli): void {
         ['ratecat processor --config /etc/ratecat/ratecat.yml', 'what a service manager runs'],
       ),
     )
-    .action(() => cli.run(() => serve(cli, { migrates: false })));
+    .action(() => cli.run(() => serve(cli, { migrates: false, servesApi: false })));
 }

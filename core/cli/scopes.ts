@@ -48,6 +48,8 @@ async function reset(cli: Cli, options: ResetOptions): Promise<undefined> {
     const order = {
       to: parseInstant(options.to, config.billing.timeZone),
       periodSeconds: pipeline.collect.periodSeconds,
+      // This command names the first period to be rated again, whatever the reference's API would leave out.
+      compat: 'fixed' as const,
       author: author(),
       reason: options.reason,
     };

@@ -4,9 +4,16 @@ import { loadConfig } from '../config/load-config.js';
 import { formatProblem } from '../config/problems.js';
 import { EXIT } from '../daemon/exit-codes.js';
 import { DaemonLogger } from '../daemon/logger.js';
-import { MetricsRegistry } from '../daemon/metrics-registry.js';
+import { MetricsRegistry, metricsOfAll } from '../daemon/metrics-registry.js';
+import { MetricsServer } from '../daemon/metrics-server.js';
 import { CatchUp, toAll } from '../daemon/progress.js';
-import { type DaemonEvents, type DaemonParts, prepareForWorkers, runDaemon } from '../daemon/run-daemon.js';
+import {
+  type DaemonEvents,
+  type DaemonParts,
+  prepareForWorkers,
+  runApi,
+  runDaemon,
+} from '../daemon/run-daemon.js';
 import { DaemonSignals } from '../daemon/signals.js';
 import { systemClock } from '../daemon/system-clock.js';
 import { obeyParent, WORKER_VARIABLE, WorkerHopeless, WorkerProcesses } from '../daemon/worker-processes.js';
@@ -17,6 +24,8 @@ import { openConfig } from './open-config.js';
 export interface ServeOptions {
   /** Brings the tables up to date; without, a database that needs it is refused. */
   readonly migrates: boolean;
+  /** Serves the API too, unless the configuration says otherwise. */
+  readonly servesApi: boolean;
   readonly prepared?: (config: Config) => DaemonEvents['prepared'];
 }
 
@@ -25,6 +34,7 @@ export async function serve(cli: Cli, options: ServeOptions): Promise<number> {
   const { config, plugins, warnings } = await openConfig(cli);
   const isWorker = cli.environment[WORKER_VARIABLE] !== undefined;
   const registry = new MetricsRegistry();
+  if (!isWorker) registry.describeProcess(cli.version);
   const catchUp = isWorker ? undefined : catchUpOn(process.stderr, config);
   const logger = daemonLogger(config, catchUp);
   const leaveOnCrash = reportCrash(logger);
@@ -45,21 +55,46 @@ export async function serve(cli: Cli, options: ServeOptions): Promise<number> {
       workers?.kill();
     },
   });
-  if (isWorker) obeyParent({ stop: () => signals.requestStop('parent'), reload: () => signals.reload() });
+  if (isWorker) {
+    obeyParent({
+      stop: () => signals.requestStop('parent'),
+      reload: () => signals.reload(),
+      metrics: () => registry.registry.getMetricsAsJSON(),
+    });
+  }
   const prepared = options.prepared?.(config);
-  const events: DaemonEvents = prepared === undefined || isWorker ? {} : { prepared };
+  const listening = (url: string) => logger.info(`API on ${url}`, { auth: config.api.auth });
+  const events: DaemonEvents = { listening, ...(prepared === undefined || isWorker ? {} : { prepared }) };
+  const servesApi = options.servesApi && config.api.enabled && !isWorker;
   const parts: DaemonParts = {
     config,
     plugins,
     logger,
     migrates: options.migrates && !isWorker,
+    servesApi: servesApi && workers === undefined,
+    version: cli.version,
+    onServed: (served) => registry.served(served),
+    neighbours: registry,
     metrics: catchUp === undefined ? registry : toAll([registry, catchUp]),
   };
+  const { enabled, host, port, processorPort } = config.metricsServer;
+  const metricsServer = new MetricsServer({
+    host,
+    port: options.servesApi ? port : processorPort,
+    logger,
+    async metrics() {
+      if (workers === undefined) return registry.registry.metrics();
+      return metricsOfAll([await registry.registry.getMetricsAsJSON(), ...(await workers.metrics())]);
+    },
+  });
   try {
+    if (enabled && !isWorker) await metricsServer.start();
     if (workers === undefined) await runDaemon(parts, events, signals.stop);
     else {
       await prepareForWorkers(parts, events, signals.stop);
-      await workers.run(signals.stop);
+      const api = servesApi ? runApi(parts, { listening }, signals.stop) : undefined;
+      api?.catch(() => signals.requestStop('the API cannot be served'));
+      await Promise.all([workers.run(signals.stop), api]);
     }
     logger.info('stopped');
     return EXIT.ok;
@@ -69,6 +104,47 @@ export async function serve(cli: Cli, options: ServeOptions): Promise<number> {
     return error.exitCode;
   } finally {
     catchUp?.end();
+    await metricsServer.stop();
+    signals.dispose();
+    process.off('uncaughtException', leaveOnCrash);
+  }
+}
+
+/** Runs the API alone, until it is asked to stop. Gives the exit code. */
+export async function serveApi(cli: Cli): Promise<number> {
+  const { config, plugins, warnings } = await openConfig(cli);
+  const logger = DaemonLogger.create(config.log);
+  const leaveOnCrash = reportCrash(logger);
+  process.on('uncaughtException', leaveOnCrash);
+  for (const warning of warnings) logger.warn('configuration', { problem: formatProblem(warning) });
+  const signals = new DaemonSignals({
+    logger,
+    graceSeconds: config.processor.gracefulStopSeconds,
+    isWorker: false,
+    reload: () => reloadLogLevel(cli, config, logger),
+    beforeExit: () => undefined,
+  });
+  const registry = new MetricsRegistry();
+  registry.describeProcess(cli.version);
+  const { enabled, host, port } = config.metricsServer;
+  const metricsServer = new MetricsServer({ host, port, logger, metrics: () => registry.registry.metrics() });
+  const listening = (url: string) => logger.info(`API on ${url}`, { auth: config.api.auth });
+  const parts: DaemonParts = {
+    config,
+    plugins,
+    logger,
+    migrates: false,
+    version: cli.version,
+    onServed: (served) => registry.served(served),
+    neighbours: registry,
+  };
+  try {
+    if (enabled) await metricsServer.start();
+    await runApi(parts, { listening }, signals.stop);
+    logger.info('stopped');
+    return EXIT.ok;
+  } finally {
+    await metricsServer.stop();
     signals.dispose();
     process.off('uncaughtException', leaveOnCrash);
   }

@@ -1,7 +1,9 @@
 import type { Command } from 'commander';
 import type { Config } from '../config/config.js';
 import { EXIT } from '../daemon/exit-codes.js';
-import { dueAt, dueCount } from '../processing/due-periods.js';
+import { systemClock } from '../daemon/system-clock.js';
+import { dueAt, dueCount, firstPeriodOf } from '../processing/due-periods.js';
+import { type ReprocessTask, ReprocessTasks } from '../scopes/reprocess-tasks.js';
 import type { ScopeState } from '../scopes/scope-states.js';
 import { type Cli, examples } from './cli.js';
 import { humanSeconds, isoInstant } from './human.js';
@@ -22,11 +24,22 @@ const COLUMNS: readonly Column[] = [
   { title: 'reason' },
 ];
 
+const TASK_COLUMNS: readonly Column[] = [
+  { title: 'source' },
+  { title: 'scope' },
+  { title: 'rated again from' },
+  { title: 'to' },
+  { title: 'done up to' },
+  { title: 'ordered because' },
+  { title: 'note' },
+];
+
 export function define(command: Command, cli: Cli): void {
   command
     .description(
-      'Per scope: up to when it is rated, how far it is behind, who works on it, and what went wrong last. Exit code 1 ' +
-        'when a scope is stuck: its next period failed repeatedly, or needs a person.',
+      'Per scope: up to when it is rated, how far it is behind, who works on it, and what went wrong last; then the ' +
+        'reprocessing that is not finished. Exit code 1 when a scope is stuck: its next period failed repeatedly, or needs ' +
+        'a person.',
     )
     .option('--json', 'one JSON document')
     .addHelpText(
@@ -42,10 +55,19 @@ export function define(command: Command, cli: Cli): void {
 async function status(cli: Cli, options: Options): Promise<number> {
   return withServices(cli, async ({ config, services }) => {
     const now = Math.floor(Date.now() / 1000);
-    const states = (await services.states.list()).map((state) => ({ state, lag: lagOf(state, config, now) }));
+    const tasks = await new ReprocessTasks(services.database, systemClock).unfinished();
+    const states = (await services.states.list()).map((state) => ({
+      state,
+      lag: lagOf(state, config, now),
+      tasks: tasks.filter(({ row }) => row === state.row),
+    }));
     if (options.json) await cli.output.line(JSON.stringify(states.map(toJson), null, 2));
     else if (states.length === 0) await cli.output.line('No scope has been seen yet.');
     else await cli.output.line(renderTable(COLUMNS, states.map(cells)));
+    if (!options.json && tasks.length > 0) {
+      await cli.output.line('\nReprocessing that is not finished:');
+      await cli.output.line(renderTable(TASK_COLUMNS, tasks.map(taskCells)));
+    }
     return states.some(({ state }) => state.condition === 'stuck') ? EXIT.no : EXIT.ok;
   });
 }
@@ -60,15 +82,22 @@ interface Lag {
 interface Row {
   readonly state: ScopeState;
   readonly lag: Lag;
+  /** Its reprocessing that is not finished, oldest first. */
+  readonly tasks: readonly ReprocessTask[];
 }
 
-function lagOf({ source, watermark, active, condition }: ScopeState, config: Config, now: number): Lag {
+function lagOf(state: ScopeState, config: Config, now: number): Lag {
+  const { source, watermark, active, condition } = state;
   const pipeline = config.pipelines.find(({ name }) => name === source);
   if (pipeline === undefined || watermark === undefined) return { periods: undefined, seconds: 0 };
   if (!active || condition === 'gone') return { periods: 0, seconds: 0 };
   const { periodSeconds, waitPeriods } = pipeline.collect;
   const rule = { periodSeconds, waitPeriods, compat: config.compat };
-  return { periods: dueCount(watermark, now, rule), seconds: Math.max(0, now - dueAt(watermark, rule)) };
+  const first = firstPeriodOf(state);
+  return {
+    periods: dueCount(watermark, now, rule, first),
+    seconds: Math.max(0, now - dueAt(watermark, rule, first)),
+  };
 }
 
 /** One word for people: an operator's switch outweighs what the processor found. */
@@ -77,11 +106,20 @@ function word({ active, condition, watermark }: ScopeState): string {
   return condition === 'active' && watermark === undefined ? 'new' : condition;
 }
 
+function scopeText({ id, name }: ScopeState['scope']): string {
+  return name === undefined || name === id ? id : `${id} (${name})`;
+}
+
+function taskCells({ source, scope, begin, end, current, reason, failure }: ReprocessTask): string[] {
+  const done = current === undefined ? '' : isoInstant(current);
+  return [source, scopeText(scope), isoInstant(begin), isoInstant(end), done, reason, failure ?? ''];
+}
+
 function cells({ state, lag }: Row): string[] {
   const { source, scope, watermark, owner, reason } = state;
   return [
     source,
-    scope.name === undefined || scope.name === scope.id ? scope.id : `${scope.id} (${scope.name})`,
+    scopeText(scope),
     word(state),
     watermark === undefined ? '' : isoInstant(watermark),
     lagText(lag),
@@ -96,7 +134,7 @@ function lagText({ periods, seconds }: Lag): string {
   return `${periods} period${periods === 1 ? '' : 's'}, ${humanSeconds(seconds)}`;
 }
 
-function toJson({ state, lag }: Row) {
+function toJson({ state, lag, tasks }: Row) {
   const instant = (value: number | undefined) => (value === undefined ? null : isoInstant(value));
   return {
     source: state.source,
@@ -114,5 +152,13 @@ function toJson({ state, lag }: Row) {
     retry_at: instant(state.retryAt),
     first_seen: instant(state.firstSeen),
     missing_since: instant(state.missingSince),
+    reprocessing: tasks.map(({ id, begin, end, current, reason, failure }) => ({
+      id,
+      begin: isoInstant(begin),
+      end: isoInstant(end),
+      done_up_to: instant(current),
+      reason,
+      note: failure ?? null,
+    })),
   };
 }

@@ -24,7 +24,9 @@ export function define(command: Command, cli: Cli): void {
       ),
     )
     .action(() =>
-      cli.run(() => serve(cli, { migrates: true, prepared: (config) => showBanner(cli, config) })),
+      cli.run(() =>
+        serve(cli, { migrates: true, servesApi: true, prepared: (config) => showBanner(cli, config) }),
+      ),
     );
 }
 
@@ -63,6 +65,7 @@ async function banner(
         `${source}: every ${every} from ${collectorName}, ${metrics.length} metrics per ${scopeKey}`,
       ] as const;
     }),
+    ...(config.api.enabled ? [['api', apiPlace(config)] as const] : []),
     ...(config.processor.workers > 1 ? [['workers', String(config.processor.workers)] as const] : []),
     ['look', `${command('summary --group-by type')}     (in another terminal, same folder)`],
     ['', command('status')],
@@ -70,6 +73,12 @@ async function banner(
   ];
   const lines = facts.map(([name, value]) => `  ${name.padEnd(9)}${value}`);
   return `Ratecat ${cli.version}\n${lines.join('\n')}\n`;
+}
+
+function apiPlace({ api: { host, port, tls, auth } }: Config): string {
+  const where = port === 0 ? 'a free port' : `${host.includes(':') ? `[${host}]` : host}:${port}`;
+  const who = auth === 'noauth' ? 'without authentication' : 'with tokens of Keystone';
+  return `${tls === undefined ? 'http' : 'https'}://${where}, ${who}`;
 }
 
 function dataPlace({ database, dataFolder }: Config): string {

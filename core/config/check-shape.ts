@@ -55,7 +55,7 @@ export async function checkShape<T>(
   const retyped = retype(source.node, first.issues);
   if (retyped === source.node) return first;
   const second = await check(schema, source, retyped, settings);
-  return second.problems === undefined ? second : first;
+  return (second.problems?.length ?? 0) < first.problems.length ? second : first;
 }
 
 /** JSON of a node, for options that only their plugin understands. */

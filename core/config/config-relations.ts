@@ -29,6 +29,7 @@ export function configRelations(
     ...badExpressions(document, checks),
     ...badDatabaseUrl(document, checks),
     ...retryOrder(document),
+    ...apiAccess(document),
   ];
 }
 
@@ -55,6 +56,32 @@ function missingFiles(document: YamlDocument, folder: string): readonly Problem[
       document.problem(path, `there is no file ${file}`, 'paths are relative to the folder of this file'),
     ];
   });
+}
+
+const LOOPBACK = /^(localhost|127(\.\d{1,3}){3}|::1)$/;
+
+/** An API without authentication must not be reachable by accident; one with Keystone must know how to log in. */
+function apiAccess(document: YamlDocument): readonly Problem[] {
+  const written = nodeAt(document.root, ['api', 'auth']);
+  const auth = written === undefined ? 'noauth' : textAt(document, ['api', 'auth']);
+  if (auth === 'keystone') {
+    if (nodeAt(document.root, ['api', 'keystone']) !== undefined) return [];
+    const hint = 'give auth_url, username, password, project_name and the domains of the service user';
+    return [
+      document.problem(['api', 'auth'], "the section 'api.keystone' is required with auth: keystone", hint),
+    ];
+  }
+  const host = textAt(document, ['api', 'host']);
+  if (auth !== 'noauth' || host === undefined || LOOPBACK.test(host)) return [];
+  const allowed = nodeAt(document.root, ['api', 'allow_insecure_bind']);
+  if (allowed?.kind === 'scalar' && allowed.text === 'true') return [];
+  return [
+    document.problem(
+      ['api', 'host'],
+      `without authentication everybody who reaches ${host} is an administrator`,
+      'set api.auth to keystone, keep 127.0.0.1, or set api.allow_insecure_bind to true',
+    ),
+  ];
 }
 
 function duplicates(document: YamlDocument, list: string, key: string, hint: string): readonly Problem[] {

@@ -1,5 +1,7 @@
+import { isIP } from 'node:net';
 import { DateTime, IANAZone } from 'luxon';
 import { z } from 'zod';
+import { checkKeystone, keystoneShape } from '../upstream/index.js';
 
 /** Source name of frames that are pushed through the API. */
 export const RESERVED_PIPELINE_NAME = 'api';
@@ -103,7 +105,71 @@ const timeZone = z.string().superRefine((name, context) => {
   });
 });
 
+const address = z.string().min(1, { error: 'must be an address to listen on, such as 127.0.0.1 or ::' });
+const port = whole('', 0, 65_535);
+const network = z.string().refine(isNetwork, {
+  error: "must be an address or network such as 10.0.0.5, 10.0.0.0/24 or fd00::/8, or 'loopback'",
+});
+
+/** An IP address with an optional prefix length. */
+function isNetwork(value: string): boolean {
+  if (value === 'loopback') return true;
+  const [host, bits, more] = value.split('/');
+  const family = isIP(host!);
+  if (family === 0 || more !== undefined) return false;
+  return bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= (family === 4 ? 32 : 128));
+}
+
+/** How tokens are checked; the names are those of CloudKitty's [keystone_authtoken]. */
+const keystoneAuth = z
+  .strictObject({
+    ...keystoneShape,
+    www_authenticate_uri: text.optional(),
+    interface: z.string().default('internal'),
+    region_name: text.optional(),
+    token_cache_time: seconds(0, DAY).prefault(300),
+    service_token_roles: z.array(text).default(['service']),
+    service_token_roles_required: z.boolean().default(true),
+    service_type: text.default('rating'),
+  })
+  .superRefine((options, context) => checkKeystone(options, context));
+
+const api = z.strictObject({
+  enabled: z.boolean().default(true),
+  host: address.default('127.0.0.1'),
+  port: port.default(8889),
+  auth: z.enum(['noauth', 'keystone']).default('noauth'),
+  allow_insecure_bind: z.boolean().default(false),
+  keystone: keystoneAuth.optional(),
+  policy_file: text.optional(),
+  policy_dirs: z.array(text).default([]),
+  cors: z
+    .strictObject({
+      allowed_origins: z.array(text).default([]),
+      allow_credentials: z.boolean().default(true),
+      max_age: seconds(0, 31 * DAY).prefault(3600),
+    })
+    .prefault({}),
+  tls: z.strictObject({ cert_file: text, key_file: text }).optional(),
+  trusted_proxies: z.array(network).default([]),
+  healthcheck_disable_file: text.default('/etc/ratecat/healthcheck_disable'),
+  max_body_mib: whole('', 1, 1024).default(64),
+  max_header_kib: whole('', 4, 1024).default(64),
+  request_timeout: seconds(1, 3600).prefault(60),
+  rate_limit: whole(' of requests per minute', 0, 10_000_000).default(0),
+  anonymous_quotes: z.boolean().default(false),
+});
+
+const metricsServer = z.strictObject({
+  enabled: z.boolean().default(true),
+  host: address.default('127.0.0.1'),
+  port: port.default(9889),
+  processor_port: port.default(9890),
+});
+
 const common = {
+  api: api.prefault({}),
+  metrics_server: metricsServer.prefault({}),
   compat: z.enum(['strict', 'fixed']).default('fixed'),
   data_folder: text.default('./data'),
   database: database.prefault({}),
@@ -139,7 +205,9 @@ const common = {
     })
     .prefault({}),
   storage: plugin.prefault({ plugin: 'sql' }),
-  rating: z.array(ratingModule).prefault([{ plugin: 'hashmap' }, { plugin: 'noop' }]),
+  rating: z
+    .array(ratingModule)
+    .prefault([{ plugin: 'hashmap' }, { plugin: 'noop' }, { plugin: 'pyscripts', enabled: false }]),
 };
 
 /** One pipeline, its keys at the top level. `pipelines` is known only so that a misspelling finds it. */

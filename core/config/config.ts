@@ -1,4 +1,5 @@
 import type { Instant } from '../plugin-api/index.js';
+import type { KeystoneOptions } from '../upstream/index.js';
 import type { ConfigPath } from './problems.js';
 import type { OptionsSource } from './validate-options.js';
 
@@ -13,6 +14,8 @@ export interface Config {
   readonly database: DatabaseConfig;
   readonly billing: { readonly timeZone: string };
   readonly log: { readonly level: 'error' | 'warn' | 'info' | 'debug'; readonly format: 'text' | 'json' };
+  readonly api: ApiConfig;
+  readonly metricsServer: MetricsServerConfig;
   readonly processor: ProcessorConfig;
   readonly retry: RetryConfig;
   readonly storage: PluginConfig;
@@ -25,6 +28,62 @@ export interface Config {
 export interface DatabaseConfig {
   /** `sqlite:file` (relative to `dataFolder`) or `mysql://user:password@host/database`: holds a secret, never log it. */
   readonly url: string;
+}
+
+export interface ApiConfig {
+  /** Whether `ratecat up` serves it. */
+  readonly enabled: boolean;
+  readonly host: string;
+  /** 0: any free port. */
+  readonly port: number;
+  readonly auth: 'noauth' | 'keystone';
+  /** Without authentication, addresses other machines can reach are refused unless this is set. */
+  readonly allowInsecureBind: boolean;
+  /** Present with `auth: keystone`. */
+  readonly keystone: KeystoneAuthConfig | undefined;
+  readonly policyFile: string | undefined;
+  readonly policyFolders: readonly string[];
+  readonly cors: {
+    readonly allowedOrigins: readonly string[];
+    readonly allowCredentials: boolean;
+    readonly maxAgeSeconds: number;
+  };
+  readonly tls: { readonly certFile: string; readonly keyFile: string } | undefined;
+  /** Addresses and networks whose forwarding headers are believed; `loopback` for this machine. */
+  readonly trustedProxies: readonly string[];
+  /** While this file exists the health check answers 503. */
+  readonly healthcheckDisableFile: string;
+  readonly maxBodyBytes: number;
+  readonly maxHeaderBytes: number;
+  readonly requestTimeoutSeconds: number;
+  /** Requests per token and minute; 0 is off. */
+  readonly rateLimitPerMinute: number;
+  /** Whether the price list and quotes of `/ratecat/v1` are open to everybody. */
+  readonly anonymousQuotes: boolean;
+}
+
+export interface KeystoneAuthConfig {
+  /** How the API itself logs in; file names are absolute. Holds a secret. */
+  readonly session: KeystoneOptions;
+  /** What callers without a valid token are told; default: the log-in URL. */
+  readonly wwwAuthenticateUri: string;
+  readonly interface: string;
+  readonly region: string | undefined;
+  /** Longest time that a revoked token may still be accepted. */
+  readonly tokenCacheSeconds: number;
+  readonly serviceTokenRoles: readonly string[];
+  readonly serviceTokenRolesRequired: boolean;
+  readonly serviceType: string;
+}
+
+/** Where Prometheus reads. */
+export interface MetricsServerConfig {
+  readonly enabled: boolean;
+  readonly host: string;
+  /** Of `ratecat up` and `ratecat api`. */
+  readonly port: number;
+  /** Of `ratecat processor`, which may run beside an API. */
+  readonly processorPort: number;
 }
 
 export interface ProcessorConfig {

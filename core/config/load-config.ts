@@ -1,6 +1,13 @@
 import { resolve } from 'node:path';
 import { checkShape } from './check-shape.js';
-import type { CollectConfig, Config, PipelineConfig, PluginConfig } from './config.js';
+import type {
+  ApiConfig,
+  CollectConfig,
+  Config,
+  KeystoneAuthConfig,
+  PipelineConfig,
+  PluginConfig,
+} from './config.js';
 import { type ConfigChecks, configRelations, mixedForms, periodWarnings } from './config-relations.js';
 import {
   instantOf,
@@ -124,6 +131,13 @@ function toConfig(document: YamlDocument, folder: string, written: Written, sett
     database: { url: common.database.url },
     billing: { timeZone: common.billing.timezone },
     log: common.log,
+    api: toApi(common.api, folder),
+    metricsServer: {
+      enabled: common.metrics_server.enabled,
+      host: common.metrics_server.host,
+      port: common.metrics_server.port,
+      processorPort: common.metrics_server.processor_port,
+    },
     processor: toProcessor(common.processor),
     retry: {
       firstSeconds: common.retry.first_seconds,
@@ -146,6 +160,57 @@ function toConfig(document: YamlDocument, folder: string, written: Written, sett
         collector: plugin(pipeline.collector, [...path, 'collector']),
       }),
     ),
+  };
+}
+
+function toApi(written: WrittenConfig['api'], folder: string): ApiConfig {
+  const file = (path: string | undefined) => (path === undefined ? undefined : resolve(folder, path));
+  return {
+    enabled: written.enabled,
+    host: written.host,
+    port: written.port,
+    auth: written.auth,
+    allowInsecureBind: written.allow_insecure_bind,
+    keystone: written.keystone === undefined ? undefined : toKeystoneAuth(written.keystone, folder),
+    policyFile: file(written.policy_file),
+    policyFolders: written.policy_dirs.map((path) => resolve(folder, path)),
+    cors: {
+      allowedOrigins: written.cors.allowed_origins,
+      allowCredentials: written.cors.allow_credentials,
+      maxAgeSeconds: written.cors.max_age,
+    },
+    tls:
+      written.tls === undefined
+        ? undefined
+        : {
+            certFile: resolve(folder, written.tls.cert_file),
+            keyFile: resolve(folder, written.tls.key_file),
+          },
+    trustedProxies: written.trusted_proxies,
+    healthcheckDisableFile: resolve(folder, written.healthcheck_disable_file),
+    maxBodyBytes: written.max_body_mib * 1024 * 1024,
+    maxHeaderBytes: written.max_header_kib * 1024,
+    requestTimeoutSeconds: written.request_timeout,
+    rateLimitPerMinute: written.rate_limit,
+    anonymousQuotes: written.anonymous_quotes,
+  };
+}
+
+function toKeystoneAuth(
+  written: NonNullable<WrittenConfig['api']['keystone']>,
+  folder: string,
+): KeystoneAuthConfig {
+  const { cafile, certfile, keyfile } = written;
+  const file = (path: string | undefined) => (path === undefined ? undefined : resolve(folder, path));
+  return {
+    session: { ...written, cafile: file(cafile), certfile: file(certfile), keyfile: file(keyfile) },
+    wwwAuthenticateUri: written.www_authenticate_uri ?? written.auth_url ?? '',
+    interface: written.interface,
+    region: written.region_name,
+    tokenCacheSeconds: written.token_cache_time,
+    serviceTokenRoles: written.service_token_roles,
+    serviceTokenRolesRequired: written.service_token_roles_required,
+    serviceType: written.service_type,
   };
 }
 

@@ -3,6 +3,15 @@ import { randomBytes } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { type DependencyContainer, instanceCachingFactory, container as rootContainer } from 'tsyringe';
+import { type Auth, createAuth } from '../api/auth/create-auth.js';
+import { OsloCors } from '../api/cors.js';
+import { OsloHealthCheck } from '../api/health.js';
+import { proxyOrigins } from '../api/origin.js';
+import { OwnRoutes } from '../api/own/own-api.js';
+import { ApiServer, type Served } from '../api/server.js';
+import type { ApiServices, SourceFacts } from '../api/services.js';
+import { V1Api } from '../api/v1/v1-api.js';
+import { V2Api } from '../api/v2/v2-api.js';
 import type { Config } from '../config/config.js';
 import { configError, type Problem } from '../config/problems.js';
 import type { ModuleMigrations } from '../database/migrate.js';
@@ -14,6 +23,8 @@ import {
   type Calendar,
   type Clock,
   ConfigError,
+  type HttpFactory,
+  type Instant,
   isRatecatError,
   type Storage,
   UnavailableError,
@@ -23,19 +34,25 @@ import type { Pipeline } from '../processing/pipeline.js';
 import { PipelineProcessor } from '../processing/pipeline-processor.js';
 import { noMetrics, type ProcessingMetrics } from '../processing/processing-metrics.js';
 import { Processor } from '../processing/processor.js';
+import { Reprocessor } from '../processing/reprocessor.js';
+import { type ScopeLag, scopeLag } from '../processing/scope-lag.js';
 import { ScopeWorker } from '../processing/scope-worker.js';
+import { StartClock } from '../processing/start-clock.js';
 import { Sweeper } from '../processing/sweeper.js';
 import { periodSchedule } from '../processing/tick-schedule.js';
+import { boundedBy } from '../processing/time-limit.js';
 import { TrustedTime } from '../processing/trusted-time.js';
 import { ModuleStates } from '../rating/module-states.js';
 import { type LoadedModule, RuleSets } from '../rating/rule-sets.js';
 import { Explainer } from '../reporting/explainer.js';
 import { Leases } from '../scopes/leases.js';
+import { ReprocessTasks } from '../scopes/reprocess-tasks.js';
 import { ScopeReset } from '../scopes/scope-reset.js';
-import { ScopeStates } from '../scopes/scope-states.js';
+import { type ScopeState, ScopeStates } from '../scopes/scope-states.js';
 import { billingCalendar } from './billing-calendar.js';
 import { buildPipelines, type PreparedPlugins } from './build-pipelines.js';
 import type { DaemonLogger } from './logger.js';
+import { measuredDatabase, measuredHttp, type NeighbourMetrics } from './measured-neighbours.js';
 import { systemClock } from './system-clock.js';
 import { TOKENS } from './tokens.js';
 
@@ -56,16 +73,30 @@ export interface Services {
 export interface ProcessingServices extends Services {
   readonly pipelines: readonly Pipeline[];
   readonly processor: Processor;
+  /** The API on the same services, for the process that serves it too. */
+  api(): ApiServer;
   /** What the metrics files say that is probably not meant. */
   readonly warnings: readonly Problem[];
+}
+
+/** What a process needs that serves the API. */
+export interface ApiProcessServices extends Services {
+  readonly api: ApiServer;
+  readonly apiServices: ApiServices;
 }
 
 export interface CompositionParts {
   readonly config: Config;
   readonly plugins: PreparedPlugins;
   readonly logger: DaemonLogger;
+  readonly version?: string;
   readonly clock?: Clock;
   readonly metrics?: ProcessingMetrics;
+  /** Hears how long upstreams and the database take. */
+  readonly neighbours?: NeighbourMetrics;
+  readonly onServed?: (served: Served) => void;
+  /** Takes the place of the configured one: tests know who is asking. */
+  readonly auth?: Auth;
 }
 
 /** Every migration of a configuration: the core's, then the storage's, then those of the rating modules. */
@@ -80,6 +111,11 @@ export function allMigrations(plugins: PreparedPlugins): readonly ModuleMigratio
     { module: 'core', migrations: CORE_MIGRATIONS },
     ...[...named].map(([module, migrations]) => ({ module, migrations })),
   ];
+}
+
+/** The API on an open database, without a processor. */
+export function composeApi(parts: CompositionParts, database: ClosableDatabase): ApiProcessServices {
+  return apiServicesOf(register(parts, database));
 }
 
 /** Opens the database that the config names; the folder of a SQLite file is made. */
@@ -121,7 +157,13 @@ export async function composeProcessor(
     contextParts(parts, container.resolve(TOKENS.calendar)),
   );
   container.register(TOKENS.pipelines, { useValue: pipelines });
-  return { ...servicesOf(container), pipelines, warnings, processor: container.resolve(TOKENS.processor) };
+  return {
+    ...servicesOf(container),
+    pipelines,
+    warnings,
+    processor: container.resolve(TOKENS.processor),
+    api: () => container.resolve(TOKENS.apiServer),
+  };
 }
 
 /**
@@ -162,8 +204,20 @@ function servicesOf(container: DependencyContainer): Services {
   };
 }
 
-function register(parts: CompositionParts, database: ClosableDatabase): DependencyContainer {
+function apiServicesOf(container: DependencyContainer): ApiProcessServices {
+  return {
+    ...servicesOf(container),
+    api: container.resolve(TOKENS.apiServer),
+    apiServices: container.resolve(TOKENS.apiServices),
+  };
+}
+
+function register(parts: CompositionParts, opened: ClosableDatabase): DependencyContainer {
   const { config, plugins, logger } = parts;
+  const database =
+    parts.neighbours === undefined
+      ? opened
+      : measuredDatabase(opened, parts.neighbours, parts.clock ?? systemClock);
   const container = rootContainer.createChildContainer();
   const once = <T>(
     token: Parameters<typeof container.register<T>>[0],
@@ -204,6 +258,7 @@ function register(parts: CompositionParts, database: ClosableDatabase): Dependen
         from.resolve(TOKENS.moduleStates),
         from.resolve(TOKENS.modules),
         from.resolve(TOKENS.clock),
+        boundedBy(config.processor.metricTimeoutSeconds * 1000, from.resolve(TOKENS.clock)),
       ),
   );
   once(TOKENS.explainer, (from) => new Explainer(from.resolve(TOKENS.storage), from.resolve(TOKENS.rules)));
@@ -217,15 +272,84 @@ function register(parts: CompositionParts, database: ClosableDatabase): Dependen
         from.resolve(TOKENS.clock),
       ),
   );
+  once(TOKENS.reprocessTasks, (from) => new ReprocessTasks(database, from.resolve(TOKENS.clock)));
+  once(
+    TOKENS.auth,
+    (from) =>
+      parts.auth ??
+      createAuth(config.api, { http: httpOf(parts), clock: from.resolve(TOKENS.clock), logger }),
+  );
+  once(TOKENS.apiServices, (from) => ({
+    ...servicesOf(from),
+    compat: config.compat,
+    logger,
+    clock: from.resolve(TOKENS.clock),
+    reprocessTasks: from.resolve(TOKENS.reprocessTasks),
+    policy: from.resolve(TOKENS.auth).policy,
+    sources: sourceFacts(plugins),
+  }));
+  once(TOKENS.apiServer, (from) => apiServer(parts, from));
   once(
     TOKENS.processor,
     (from) =>
       new Processor(
         from.resolve(TOKENS.pipelines).map((pipeline) => pipelineProcessor(pipeline, from)),
         new Sweeper(from.resolve(TOKENS.storage), from.resolve(TOKENS.clock), logger),
+        new StartClock({
+          database,
+          clock: from.resolve(TOKENS.clock),
+          time: from.resolve(TOKENS.time),
+          logger,
+          compat: config.compat,
+        }),
       ),
   );
   return container;
+}
+
+function apiServer(parts: CompositionParts, from: DependencyContainer): ApiServer {
+  const { config, logger, version = '', onServed } = parts;
+  const { api } = config;
+  const services = from.resolve(TOKENS.apiServices);
+  return new ApiServer({
+    config: api,
+    logger,
+    clock: from.resolve(TOKENS.clock),
+    authenticator: from.resolve(TOKENS.auth).authenticator,
+    cors: new OsloCors(api.cors),
+    health: new OsloHealthCheck(api.healthcheckDisableFile),
+    originOf: proxyOrigins(api.trustedProxies),
+    v1: new V1Api(services),
+    v2: new V2Api(services),
+    own: new OwnRoutes(services, {
+      anonymousQuotes: api.anonymousQuotes,
+      version,
+      lagOf: lagOfScopes(config),
+    }),
+    ...(onServed === undefined ? {} : { onServed }),
+  });
+}
+
+/** How far a scope is behind, by the rule of its pipeline. */
+function lagOfScopes({ pipelines, compat }: Config): (state: ScopeState, now: Instant) => ScopeLag {
+  const rules = new Map(
+    pipelines.map(({ name, collect: { periodSeconds, waitPeriods } }) => [
+      name,
+      { periodSeconds, waitPeriods, compat },
+    ]),
+  );
+  return (state, now) => scopeLag(state, rules.get(state.source), now);
+}
+
+function sourceFacts({ pipelines }: PreparedPlugins): readonly SourceFacts[] {
+  return pipelines.map(({ config: { name, collect }, fetcher, collector }) => ({
+    name,
+    scopeKey: collect.scopeKey,
+    periodSeconds: collect.periodSeconds,
+    fetcher: fetcher.definition.name,
+    collector: collector.definition.name,
+    metricsFile: collect.metricsFile,
+  }));
 }
 
 function pipelineProcessor(pipeline: Pipeline, from: DependencyContainer): PipelineProcessor {
@@ -234,6 +358,7 @@ function pipelineProcessor(pipeline: Pipeline, from: DependencyContainer): Pipel
   const shared = {
     pipeline,
     states: from.resolve(TOKENS.states),
+    tasks: from.resolve(TOKENS.reprocessTasks),
     leases: from.resolve(TOKENS.leases),
     clock,
     time: from.resolve(TOKENS.time),
@@ -247,9 +372,16 @@ function pipelineProcessor(pipeline: Pipeline, from: DependencyContainer): Pipel
     from.resolve(TOKENS.storage),
     clock,
   );
+  const reprocessor = new Reprocessor({
+    ...shared,
+    periods,
+    storage: from.resolve(TOKENS.storage),
+    random: Math.random,
+  });
   const worker = new ScopeWorker({
     ...shared,
     periods,
+    reprocessor,
     database,
     calendar: from.resolve(TOKENS.calendar),
     random: Math.random,
@@ -266,11 +398,15 @@ function contextParts(parts: CompositionParts, calendar: Calendar): ContextParts
     logger: parts.logger,
     clock: parts.clock ?? systemClock,
     calendar,
-    http: httpFactory,
+    http: httpOf(parts),
     compat: parts.config.compat,
     dataFolder: parts.config.dataFolder,
     configFolder: parts.config.folder,
   };
+}
+
+function httpOf({ neighbours, clock = systemClock }: CompositionParts): HttpFactory {
+  return neighbours === undefined ? httpFactory : measuredHttp(httpFactory, neighbours, clock);
 }
 
 /** Distinct for every process that ever takes a lease. */

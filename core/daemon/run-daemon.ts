@@ -1,3 +1,4 @@
+import type { ApiServer, Served } from '../api/server.js';
 import type { Config } from '../config/config.js';
 import { formatProblem } from '../config/problems.js';
 import { migrate, pendingMigrations } from '../database/migrate.js';
@@ -6,6 +7,7 @@ import type { ProcessingMetrics } from '../processing/processing-metrics.js';
 import type { PreparedPlugins } from './build-pipelines.js';
 import {
   allMigrations,
+  composeApi,
   composeProcessor,
   openConfiguredDatabase,
   type ProcessingServices,
@@ -13,6 +15,7 @@ import {
 } from './composition-root.js';
 import { LifecycleStack } from './lifecycle.js';
 import type { DaemonLogger } from './logger.js';
+import type { NeighbourMetrics } from './measured-neighbours.js';
 import { addModuleStates, type ImportedFile, importConfiguredRules } from './prepare-rules.js';
 import { systemClock } from './system-clock.js';
 
@@ -22,7 +25,12 @@ export interface DaemonParts {
   readonly logger: DaemonLogger;
   /** Brings the tables up to date; without, a database that needs it is refused. */
   readonly migrates: boolean;
+  /** Serves the API in this process, as configured. */
+  readonly servesApi?: boolean;
+  readonly version?: string;
+  readonly onServed?: (served: Served) => void;
   readonly metrics?: ProcessingMetrics;
+  readonly neighbours?: NeighbourMetrics;
   readonly clock?: Clock;
 }
 
@@ -30,6 +38,8 @@ export interface DaemonParts {
 export interface DaemonEvents {
   /** The database has its tables, module states and first rules. */
   prepared?(services: ProcessingServices, imported: readonly ImportedFile[]): void | Promise<void>;
+  /** The API answers at this URL. */
+  listening?(url: string): void;
   /** Everything is started. */
   ready?(): void;
 }
@@ -46,6 +56,7 @@ export async function runDaemon(parts: DaemonParts, events: DaemonEvents, stop: 
     await stack.start(`storage plugin '${config.storage.plugin}'`, storage, stop);
     for (const { name, module } of modules) await stack.start(`rating plugin '${name}'`, module, stop);
     await events.prepared?.(services, await importConfiguredRules(config, services, clockOf(parts)));
+    if (parts.servesApi === true) await startApi(services.api(), stack, events, stop);
     for (const { source, fetcherName, collectorName, fetcher, collector } of pipelines) {
       await stack.start(`fetcher plugin '${fetcherName}' of pipeline '${source}'`, fetcher, stop);
       await stack.start(`collector plugin '${collectorName}' of pipeline '${source}'`, collector, stop);
@@ -54,6 +65,43 @@ export async function runDaemon(parts: DaemonParts, events: DaemonEvents, stop: 
     logger.debug('started', { pipelines: pipelines.length });
     await processor.run(stop);
   });
+}
+
+/**
+ * Serves the API alone, on a database that is prepared already, until `stop` is aborted.
+ * @throws what kept it from starting, after stopping what had started.
+ */
+export async function runApi(parts: DaemonParts, events: DaemonEvents, stop: AbortSignal): Promise<void> {
+  const { config, plugins, logger } = parts;
+  const stack = new LifecycleStack(logger, clockOf(parts));
+  try {
+    const database = await openConfiguredDatabase(config, stop);
+    stack.closes('database', () => database.close());
+    refusePending(await pendingMigrations(database, allMigrations(plugins)));
+    const services = composeApi(parts, database);
+    await addModuleStates(config, plugins, services.moduleStates);
+    await stack.start(`storage plugin '${config.storage.plugin}'`, services.storage, stop);
+    for (const { name, module } of services.modules)
+      await stack.start(`rating plugin '${name}'`, module, stop);
+    await startApi(services.api, stack, events, stop);
+    events.ready?.();
+    if (!stop.aborted)
+      await new Promise((resolve) => stop.addEventListener('abort', resolve, { once: true }));
+  } catch (error) {
+    if (!stop.aborted || (isRatecatError(error) && !error.retryable)) throw error;
+  } finally {
+    await stack.stop();
+  }
+}
+
+async function startApi(
+  api: ApiServer,
+  stack: LifecycleStack,
+  events: DaemonEvents,
+  stop: AbortSignal,
+): Promise<void> {
+  await stack.start('the API', api, stop);
+  events.listening?.(api.address);
 }
 
 /** The part of the start that is done once for all worker processes. */

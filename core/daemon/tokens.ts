@@ -1,4 +1,7 @@
 import type { InjectionToken } from 'tsyringe';
+import type { Auth } from '../api/auth/create-auth.js';
+import type { ApiServer } from '../api/server.js';
+import type { ApiServices } from '../api/services.js';
 import type { Config } from '../config/config.js';
 import type { ClosableDatabase } from '../database/open-database.js';
 import type { Calendar, Clock, Storage } from '../plugin-api/index.js';
@@ -10,6 +13,7 @@ import type { ModuleStates } from '../rating/module-states.js';
 import type { LoadedModule, RuleSets } from '../rating/rule-sets.js';
 import type { Explainer } from '../reporting/explainer.js';
 import type { Leases } from '../scopes/leases.js';
+import type { ReprocessTasks } from '../scopes/reprocess-tasks.js';
 import type { ScopeReset } from '../scopes/scope-reset.js';
 import type { ScopeStates } from '../scopes/scope-states.js';
 import type { DaemonLogger } from './logger.js';
@@ -36,5 +40,9 @@ export const TOKENS = {
   rules: token<RuleSets>('rule sets'),
   explainer: token<Explainer>('explainer'),
   reset: token<ScopeReset>('scope reset'),
+  reprocessTasks: token<ReprocessTasks>('reprocessing tasks'),
   processor: token<Processor>('processor'),
+  auth: token<Auth>('authentication'),
+  apiServices: token<ApiServices>('services of the API'),
+  apiServer: token<ApiServer>('API server'),
 } as const;

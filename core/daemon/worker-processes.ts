@@ -2,9 +2,15 @@ import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { type Clock, type Logger } from '../plugin-api/index.js';
 import { EXIT } from './exit-codes.js';
+import type { ProcessMetrics } from './metrics-registry.js';
 
 /** What a parent tells its workers. */
-export type WorkerMessage = 'stop' | 'reload';
+export type WorkerMessage = 'stop' | 'reload' | 'metrics';
+
+/** What a worker answers to `metrics`. */
+interface MetricsAnswer {
+  readonly metrics: ProcessMetrics;
+}
 
 /** Set in the environment of a worker. */
 export const WORKER_VARIABLE = 'RATECAT_WORKER';
@@ -17,6 +23,8 @@ export interface WorkerOptions {
   readonly clock: Clock;
 }
 
+/** Prometheus waits ten seconds by default. */
+const METRICS_MS = 2_000;
 const FIRST_PAUSE_MS = 1_000;
 const LONGEST_PAUSE_MS = 60_000;
 /** A worker that lived this long was well: its next death starts the back-off anew. */
@@ -63,6 +71,28 @@ export class WorkerProcesses {
     for (const child of this.#alive) if (child.connected) child.send(message);
   }
 
+  /** What the workers count; one that does not answer in time is left out. */
+  async metrics(): Promise<readonly ProcessMetrics[]> {
+    const answers = [...this.#alive].map(
+      (child) =>
+        new Promise<ProcessMetrics | undefined>((resolve) => {
+          const settle = (answer?: ProcessMetrics) => {
+            clearTimeout(timer);
+            child.off('message', hear);
+            resolve(answer);
+          };
+          const hear = (message: unknown) => {
+            if (isMetricsAnswer(message)) settle(message.metrics);
+          };
+          const timer = setTimeout(settle, METRICS_MS);
+          child.on('message', hear);
+          if (child.connected) child.send('metrics', (error) => (error === null ? undefined : settle()));
+          else settle();
+        }),
+    );
+    return (await Promise.all(answers)).filter((answer) => answer !== undefined);
+  }
+
   /** Ends all workers at once. */
   kill(): void {
     for (const child of this.#alive) child.kill('SIGKILL');
@@ -102,10 +132,26 @@ export class WorkerProcesses {
   }
 }
 
+export interface ParentOrders {
+  stop(): void;
+  reload(): void;
+  metrics(): Promise<ProcessMetrics>;
+}
+
+function isMetricsAnswer(message: unknown): message is MetricsAnswer {
+  return typeof message === 'object' && message !== null && 'metrics' in message;
+}
+
 /** Lets the parent of this worker steer it. A parent that is gone counts as an order to stop. */
-export function obeyParent(orders: Readonly<Record<WorkerMessage, () => void>>): void {
+export function obeyParent(orders: ParentOrders): void {
   process.on('message', (message) => {
     if (message === 'stop' || message === 'reload') orders[message]();
+    // A parent that left meanwhile needs no answer.
+    if (message === 'metrics')
+      orders.metrics().then(
+        (metrics) => process.send?.({ metrics }, () => undefined),
+        () => undefined,
+      );
   });
   process.once('disconnect', () => orders.stop());
   // It may have gone while this worker was starting.

@@ -47,16 +47,21 @@ export class FrameCollector {
     dictionary: DescriptorDictionary,
     signal: AbortSignal,
   ): Promise<CollectedFrame> {
-    const others = new AbortController();
-    const either = AbortSignal.any([signal, others.signal]);
+    signal.throwIfAborted();
+    // Not AbortSignal.any: a signal that outlives the period would keep something of every period it was combined for.
+    const either = new AbortController();
+    const follow = () => either.abort(signal.reason);
+    signal.addEventListener('abort', follow, { once: true });
     try {
       const answers = await Promise.all(
-        this.#metrics.map((metric) => this.#limit(() => this.#ask(metric, scope, period, either))),
+        this.#metrics.map((metric) => this.#limit(() => this.#ask(metric, scope, period, either.signal))),
       );
       return this.#build(scope, period, answers, dictionary);
     } catch (error) {
-      others.abort(error);
+      either.abort(error);
       throw error;
+    } finally {
+      signal.removeEventListener('abort', follow);
     }
   }
 

@@ -15,10 +15,20 @@ export function periodAt(watermark: Instant, rule: PeriodRule): Period {
 /**
  * When the period that begins at `begin` may be rated. The reference waits `wait_periods` from the period's begin, and
  * strictly longer (spec: processor, "Which timestamp comes next"); `fixed` never rates a period that is still open.
+ * @param first begin of the first period that the scope ever has, while that is not rated: the reference does not wait for it.
  */
-export function dueAt(begin: Instant, rule: PeriodRule): Instant {
-  if (rule.compat === 'strict') return begin + rule.waitPeriods * rule.periodSeconds + 1;
+export function dueAt(begin: Instant, rule: PeriodRule, first?: Instant): Instant {
+  if (rule.compat === 'strict')
+    return begin === first ? begin : begin + rule.waitPeriods * rule.periodSeconds + 1;
   return begin + Math.max(1, rule.waitPeriods) * rule.periodSeconds;
+}
+
+/** Begin of the first period that a scope ever has; undefined when a period of it was rated or it has no begin yet. */
+export function firstPeriodOf(state: {
+  readonly watermark: Instant | undefined;
+  readonly lastBegin: Instant | undefined;
+}): Instant | undefined {
+  return state.lastBegin === undefined ? state.watermark : undefined;
 }
 
 /** Periods from the watermark on that are due at `now`, oldest first, at most `limit`. */
@@ -27,11 +37,12 @@ export function duePeriods(
   now: Instant,
   rule: PeriodRule,
   limit: number,
+  first?: Instant,
 ): readonly Period[] {
   const periods: Period[] = [];
   for (
     let begin = watermark;
-    periods.length < limit && dueAt(begin, rule) <= now;
+    periods.length < limit && dueAt(begin, rule, first) <= now;
     begin += rule.periodSeconds
   ) {
     periods.push(periodAt(begin, rule));
@@ -40,9 +51,10 @@ export function duePeriods(
 }
 
 /** How many periods from the watermark on are due at `now`. */
-export function dueCount(watermark: Instant, now: Instant, rule: PeriodRule): number {
-  const first = dueAt(watermark, rule);
-  return now < first ? 0 : Math.floor((now - first) / rule.periodSeconds) + 1;
+export function dueCount(watermark: Instant, now: Instant, rule: PeriodRule, first?: Instant): number {
+  const waited = dueAt(watermark, rule);
+  if (now >= waited) return Math.floor((now - waited) / rule.periodSeconds) + 1;
+  return now >= dueAt(watermark, rule, first) ? 1 : 0;
 }
 
 /**

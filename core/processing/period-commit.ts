@@ -10,12 +10,19 @@ import {
   type Storage,
 } from '../plugin-api/index.js';
 import { type Lease, leaseLost } from '../scopes/leases.js';
+import { advanceTask, type TaskStep } from '../scopes/reprocess-tasks.js';
 
 export interface RatedFrame {
   readonly frame: Frame<RatedPoint>;
   /** Hash of the rule snapshot. */
   readonly snapshot: string;
   readonly fingerprint: string | undefined;
+}
+
+/** A line of the audit table about a scope. */
+export interface CommitAudit {
+  readonly action: string;
+  readonly detail: string;
 }
 
 /** How often and how long to ask whether a commit went through after the connection broke at COMMIT. */
@@ -59,20 +66,32 @@ export class PeriodCommit {
     });
   }
 
-  /** Writes a period that lies before the watermark once more; the watermark stays. */
-  async replace(rated: RatedFrame, lease: Lease, detail: string, signal: AbortSignal): Promise<void> {
+  /**
+   * Writes a period that lies before the watermark once more; the watermark stays.
+   * @param step the task that moves on with the period.
+   * @throws FencedError RATECAT_LEASE_LOST as `advance` does, and when the task is not where it was read.
+   */
+  async replace(
+    rated: RatedFrame,
+    lease: Lease,
+    detail: string,
+    signal: AbortSignal,
+    step?: TaskStep,
+  ): Promise<void> {
     await this.#commit(rated, lease, signal, async (tx, commitId) => {
-      const touched = await tx.execute(
-        `UPDATE ratecat_scopes SET commit_seq = commit_seq + 1, commit_id = ?
-         WHERE id = ? AND fence = ? AND watermark >= ? AND active = 1`,
-        [commitId, lease.row, lease.fence, rated.frame.period.end],
-      );
-      if (touched.affected !== 1) throw leaseLost(lease);
+      await this.#touch(tx, lease, commitId, rated.frame.period.end);
+      await this.#advanceTask(tx, lease, step);
       await this.#rememberFingerprint(tx, rated, lease, 0);
-      await tx.execute(
-        'INSERT INTO ratecat_audit (at, scope, action, author, detail) VALUES (?, ?, ?, ?, ?)',
-        [Math.floor(this.#clock.now() / 1000), lease.row, 'period.re-rated', lease.owner, detail],
-      );
+      await this.#audit(tx, lease, { action: 'period.re-rated', detail });
+    });
+  }
+
+  /** Moves a task on and leaves what is stored as it is. @throws FencedError RATECAT_LEASE_LOST as `replace` does. */
+  async pass(lease: Lease, step: TaskStep, audit: CommitAudit, signal: AbortSignal): Promise<void> {
+    await this.#commit(undefined, lease, signal, async (tx, commitId) => {
+      await this.#touch(tx, lease, commitId, 0);
+      await this.#advanceTask(tx, lease, step);
+      await this.#audit(tx, lease, audit);
     });
   }
 
@@ -88,24 +107,50 @@ export class PeriodCommit {
     if (result.affected !== 1) throw leaseLost(lease);
   }
 
+  /** The first statement of a transaction that leaves the watermark where it is. */
+  async #touch(tx: SqlTransaction, lease: Lease, commitId: string, ratedUpTo: Instant): Promise<void> {
+    const touched = await tx.execute(
+      `UPDATE ratecat_scopes SET commit_seq = commit_seq + 1, commit_id = ?
+       WHERE id = ? AND fence = ? AND watermark >= ? AND active = 1`,
+      [commitId, lease.row, lease.fence, ratedUpTo],
+    );
+    if (touched.affected !== 1) throw leaseLost(lease);
+  }
+
+  async #advanceTask(tx: SqlTransaction, lease: Lease, step: TaskStep | undefined): Promise<void> {
+    if (step !== undefined && !(await advanceTask(tx, step))) throw leaseLost(lease);
+  }
+
+  async #audit(tx: SqlTransaction, lease: Lease, { action, detail }: CommitAudit): Promise<void> {
+    await tx.execute('INSERT INTO ratecat_audit (at, scope, action, author, detail) VALUES (?, ?, ?, ?, ?)', [
+      Math.floor(this.#clock.now() / 1000),
+      lease.row,
+      action,
+      lease.owner,
+      detail,
+    ]);
+  }
+
+  /** Without a frame nothing is stored. */
   async #commit(
-    rated: RatedFrame,
+    rated: RatedFrame | undefined,
     lease: Lease,
     signal: AbortSignal,
     guard: (tx: SqlTransaction, commitId: string) => Promise<void>,
   ): Promise<void> {
     const commitId = randomUUID();
     const joins = this.#storage.capabilities.joinsCoreTransaction;
-    const write = { fence: lease.fence, snapshot: rated.snapshot };
     try {
-      if (!joins) {
+      if (rated !== undefined && !joins) {
+        const write = { fence: lease.fence, snapshot: rated.snapshot };
         const generation = await this.#nextGeneration(lease);
         await this.#storage.replacePeriod(rated.frame, { ...write, generation }, signal);
       }
       await this.#database.transaction(async (tx) => {
         await guard(tx, commitId);
-        if (!joins) return;
-        await this.#storage.replacePeriod(rated.frame, { ...write, tx, generation: 0 }, signal);
+        if (rated === undefined || !joins) return;
+        const write = { fence: lease.fence, snapshot: rated.snapshot, tx, generation: 0 };
+        await this.#storage.replacePeriod(rated.frame, write, signal);
       }, signal);
     } catch (error) {
       if (!isRatecatError(error) || error.code !== 'RATECAT_COMMIT_UNKNOWN') throw error;

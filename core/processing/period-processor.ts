@@ -8,13 +8,16 @@ import {
   type SqlDatabase,
   type Storage,
 } from '../plugin-api/index.js';
+import type { Bound } from '../rating/bound.js';
 import { rateFrame } from '../rating/rate-frame.js';
 import type { RuleSets } from '../rating/rule-sets.js';
 import type { Lease } from '../scopes/leases.js';
+import type { TaskStep } from '../scopes/reprocess-tasks.js';
 import { type CollectedFrame, FrameCollector } from './collect-frame.js';
 import type { DescriptorDictionary } from './descriptor-dictionary.js';
-import { PeriodCommit, type RatedFrame } from './period-commit.js';
+import { type CommitAudit, PeriodCommit, type RatedFrame } from './period-commit.js';
 import type { Pipeline } from './pipeline.js';
+import { boundedBy } from './time-limit.js';
 
 /** The straight line for one (scope, period): collect → rate → commit. */
 export class PeriodProcessor {
@@ -22,12 +25,14 @@ export class PeriodProcessor {
   readonly #collector: FrameCollector;
   readonly #rules: RuleSets;
   readonly #commit: PeriodCommit;
+  readonly #bound: Bound;
   readonly #skips: ReadonlyMap<string, (point: RatedPoint) => boolean>;
 
   constructor(pipeline: Pipeline, rules: RuleSets, database: SqlDatabase, storage: Storage, clock: Clock) {
     this.#pipeline = pipeline;
     this.#collector = new FrameCollector(pipeline, clock);
     this.#rules = rules;
+    this.#bound = boundedBy(pipeline.settings.metricTimeoutMs, clock);
     this.#commit = new PeriodCommit(database, storage, clock);
     this.#skips = new Map(
       pipeline.metrics.flatMap(({ metric, skip }) =>
@@ -48,7 +53,13 @@ export class PeriodProcessor {
   async rate(collected: CollectedFrame, signal: AbortSignal): Promise<RatedFrame> {
     const snapshot = await this.#rules.current(this.#pipeline.rules, signal);
     const modules = this.#rules.compile(snapshot, collected.frame.scope);
-    const frame = await rateFrame(collected.frame as Frame<MeasuredPoint>, modules, signal);
+    const frame = await rateFrame(
+      collected.frame as Frame<MeasuredPoint>,
+      modules,
+      signal,
+      'rate',
+      this.#bound,
+    );
     return {
       frame: this.#withoutSkipped(frame),
       snapshot: snapshot.hash,
@@ -60,9 +71,20 @@ export class PeriodProcessor {
     await this.#commit.advance(rated, lease, this.#pipeline.settings.lookBack, signal);
   }
 
-  /** Re-rates a period before the watermark. */
-  async replace(rated: RatedFrame, lease: Lease, detail: string, signal: AbortSignal): Promise<void> {
-    await this.#commit.replace(rated, lease, detail, signal);
+  /** Re-rates a period before the watermark; a task moves on with it. */
+  async replace(
+    rated: RatedFrame,
+    lease: Lease,
+    detail: string,
+    signal: AbortSignal,
+    step?: TaskStep,
+  ): Promise<void> {
+    await this.#commit.replace(rated, lease, detail, signal, step);
+  }
+
+  /** Moves a task on without writing a period. */
+  async pass(lease: Lease, step: TaskStep, audit: CommitAudit, signal: AbortSignal): Promise<void> {
+    await this.#commit.pass(lease, step, audit, signal);
   }
 
   async begin(lease: Lease, watermark: number): Promise<void> {

@@ -8,12 +8,14 @@ import {
   type Scope,
 } from '../plugin-api/index.js';
 import type { Leases } from '../scopes/leases.js';
+import type { PendingTask, ReprocessTasks } from '../scopes/reprocess-tasks.js';
 import type { ScopeState, ScopeStates } from '../scopes/scope-states.js';
 import { DescriptorDictionary } from './descriptor-dictionary.js';
-import { dueAt, dueCount } from './due-periods.js';
+import { dueAt, dueCount, firstPeriodOf } from './due-periods.js';
 import type { Pipeline } from './pipeline.js';
 import { checkScopes } from './plugin-answers.js';
 import type { ProcessingMetrics } from './processing-metrics.js';
+import { isTaskDue } from './reprocessor.js';
 import type { ScopeWorker } from './scope-worker.js';
 import type { TickSchedule } from './tick-schedule.js';
 import { withTimeLimit } from './time-limit.js';
@@ -23,18 +25,24 @@ export interface PipelineProcessorParts {
   readonly pipeline: Pipeline;
   readonly worker: ScopeWorker;
   readonly states: ScopeStates;
+  readonly tasks: ReprocessTasks;
   readonly leases: Leases;
   readonly schedule: TickSchedule;
   readonly clock: Clock;
   readonly time: TrustedTime;
   readonly logger: Logger;
   readonly metrics: ProcessingMetrics;
+  /** How often a processor with nothing to do looks for new reprocessing tasks; absent: every half minute. */
+  readonly lookForTasksMs?: number | undefined;
 }
 
 /** Shortest pause between two rounds: a broken neighbour must not turn into a busy loop. */
 const SHORTEST_PAUSE_MS = 1_000;
 /** Longest pause after rounds that failed as a whole, as they do while the database is away. */
 const LONGEST_PAUSE_MS = 8_000;
+const LOOK_FOR_TASKS_MS = 30_000;
+/** Longest stretch of reprocessing between two looks at all scopes. */
+const LONGEST_TASK_TURN_MS = 60_000;
 /** Descriptors kept over all scopes of a pipeline; the least recently rated scopes are forgotten first. */
 const MAX_DESCRIPTORS = 400_000;
 const MAX_SCOPE_ID = 256;
@@ -45,6 +53,8 @@ export class PipelineProcessor {
   readonly #dictionaries = new Map<number, DescriptorDictionary>();
   #fetched: readonly Scope[] | undefined;
   #nextFetch = 0;
+  /** Ids of the unfinished tasks that the last look found. */
+  #knownTasks: ReadonlySet<number> = new Set();
 
   constructor(parts: PipelineProcessorParts) {
     this.#parts = parts;
@@ -64,10 +74,34 @@ export class PipelineProcessor {
         this.#reportRound(error, pause);
       }
       try {
-        await this.#parts.clock.sleep(Math.max(SHORTEST_PAUSE_MS / 5, pause), stop);
+        await this.#rest(Math.max(SHORTEST_PAUSE_MS / 5, pause), stop);
       } catch {
         return;
       }
+    }
+  }
+
+  /** Sleeps, but not longer than until somebody orders reprocessing. */
+  async #rest(pause: number, stop: AbortSignal): Promise<void> {
+    const { clock, lookForTasksMs = LOOK_FOR_TASKS_MS } = this.#parts;
+    let left = pause;
+    while (left > lookForTasksMs) {
+      await clock.sleep(lookForTasksMs, stop);
+      if (await this.#hasNewTasks()) return;
+      left -= lookForTasksMs;
+    }
+    await clock.sleep(left, stop);
+  }
+
+  async #hasNewTasks(): Promise<boolean> {
+    const { tasks, pipeline, logger } = this.#parts;
+    try {
+      const open = await tasks.unfinishedOf(pipeline.source);
+      return open.some(({ id }) => !this.#knownTasks.has(id));
+    } catch (error) {
+      // The next round tells what is wrong with the database.
+      logger.debug('reprocessing tasks could not be looked for', { error: describeError(error) });
+      return false;
     }
   }
 
@@ -90,24 +124,69 @@ export class PipelineProcessor {
     const known = await states.list(pipeline.source);
     for (const state of known) leases.observe(state);
     this.#measureBacklog(known, now);
+    const open = await this.#openTasks();
     const due = known.filter((state) => this.#isDue(state, now)).sort(byLag);
+    const waiting = known.filter((state) => !this.#isDue(state, now) && this.#hasDueTask(state, open, now));
+    const shouldYield = this.#tasksUntil(known, now);
     const limit = pLimit(pipeline.settings.concurrentScopes);
-    await Promise.all(due.map((state) => limit(() => this.#work(state, stop))));
+    const work = (state: ScopeState) =>
+      this.#work(state, open.has(state.row) ? shouldYield : undefined, stop);
+    await Promise.all([...due, ...waiting].map((state) => limit(() => work(state))));
     this.#forgetDictionaries();
-    return this.#pauseAfter(await states.list(pipeline.source));
+    const after = await states.list(pipeline.source);
+    return this.#pauseAfter(after, open.size === 0 ? open : await this.#openTasks());
   }
 
-  /** Takes the scope if nobody else has it, and rates what is due. */
-  async #work(listed: ScopeState, stop: AbortSignal): Promise<void> {
-    const { leases, states, worker, logger, pipeline } = this.#parts;
+  /** Unfinished reprocessing tasks by scope row. */
+  async #openTasks(): Promise<ReadonlyMap<number, readonly PendingTask[]>> {
+    const open = await this.#parts.tasks.unfinishedOf(this.#parts.pipeline.source);
+    this.#knownTasks = new Set(open.map(({ id }) => id));
+    const byRow = new Map<number, PendingTask[]>();
+    for (const task of open) {
+      const tasks = byRow.get(task.row);
+      if (tasks === undefined) byRow.set(task.row, [task]);
+      else tasks.push(task);
+    }
+    return byRow;
+  }
+
+  #hasDueTask(state: ScopeState, open: ReadonlyMap<number, readonly PendingTask[]>, now: Instant): boolean {
+    const { settings } = this.#parts.pipeline;
+    if (this.#isBackingOff(state, now)) return false;
+    return open.get(state.row)?.some((task) => isTaskDue(task, state, settings, now)) ?? false;
+  }
+
+  /** Periods that become due go before periods that are rated again: says when it is time to look at all scopes. */
+  #tasksUntil(states: readonly ScopeState[], now: Instant): () => boolean {
+    const { pipeline, clock, time } = this.#parts;
+    const { periods } = pipeline.settings;
+    let next = this.#nextFetch;
+    for (const state of states) {
+      if (!state.active || state.condition === 'gone' || state.watermark === undefined) continue;
+      const due = dueAt(state.watermark, periods, firstPeriodOf(state));
+      // What is due now is rated in this round, up to the period that is not.
+      const passed = due > now ? 0 : Math.floor((now - due) / periods.periodSeconds) + 1;
+      const retry = this.#isBackingOff(state, now) ? state.retryAt! : now;
+      next = Math.min(next, Math.max(due + (retry > now ? 0 : passed * periods.periodSeconds), retry));
+    }
+    const latest = clock.monotonic() + LONGEST_TASK_TURN_MS;
+    return () => clock.monotonic() >= latest || time.now() >= next;
+  }
+
+  /** Takes the scope if nobody else has it, and rates what is due, then what tasks ask for. */
+  async #work(listed: ScopeState, tasksUntil: (() => boolean) | undefined, stop: AbortSignal): Promise<void> {
+    const { leases, states, worker, logger, pipeline, time } = this.#parts;
     if (stop.aborted) return;
+    if (!this.#isDue(listed, time.now()) && (tasksUntil === undefined || tasksUntil())) return;
     const lease = await leases.take(listed);
     if (lease === undefined) return;
     try {
       // Between listing and lease another processor may have moved the watermark.
       const state = await states.get(lease.row);
-      if (state === undefined || !this.#isDue(state, this.#parts.time.now())) return;
-      await worker.run(state, lease, this.#dictionary(state.row), stop);
+      if (state === undefined || !state.active) return;
+      const due = this.#isDue(state, time.now());
+      if (!due && (tasksUntil === undefined || this.#isBackingOff(state, time.now()))) return;
+      await worker.run(state, lease, this.#dictionary(state.row), stop, { due, tasksUntil });
     } finally {
       try {
         await leases.release(lease);
@@ -204,28 +283,51 @@ export class PipelineProcessor {
 
   #isDue(state: ScopeState, now: Instant): boolean {
     if (!state.active || state.condition === 'gone') return false;
-    const { retry, periods } = this.#parts.pipeline.settings;
-    // A retry time further away than any we would set comes from a clock that was wrong.
-    if (state.retryAt !== undefined && state.retryAt > now && state.retryAt - now <= retry.maxSeconds)
-      return false;
+    if (this.#isBackingOff(state, now)) return false;
+    const { periods } = this.#parts.pipeline.settings;
     if (state.watermark === undefined) return true;
     if (state.missingSince !== undefined && state.watermark >= state.missingSince) return true;
-    return dueAt(state.watermark, periods) <= now;
+    return dueAt(state.watermark, periods, firstPeriodOf(state)) <= now;
   }
 
-  #pauseAfter(states: readonly ScopeState[]): number {
+  /** The next period of the scope failed and is tried again later. */
+  #isBackingOff({ retryAt, condition }: ScopeState, now: Instant): boolean {
+    // A retry time further away than any we would set comes from a clock that was wrong.
+    const { maxSeconds } = this.#parts.pipeline.settings.retry;
+    return condition !== 'gone' && retryAt !== undefined && retryAt > now && retryAt - now <= maxSeconds;
+  }
+
+  #pauseAfter(states: readonly ScopeState[], open: ReadonlyMap<number, readonly PendingTask[]>): number {
     const { time, pipeline, leases } = this.#parts;
     const { settings } = pipeline;
     const now = time.now();
     let wakeAt = this.#nextFetch;
+    for (const state of states)
+      wakeAt = Math.min(wakeAt, this.#taskWakeAt(state, open.get(state.row) ?? [], now));
     for (const state of states) {
       if (!state.active || state.condition === 'gone') continue;
-      const due = state.watermark === undefined ? now : dueAt(state.watermark, settings.periods);
+      const due =
+        state.watermark === undefined ? now : dueAt(state.watermark, settings.periods, firstPeriodOf(state));
       wakeAt = Math.min(wakeAt, Math.max(due, state.retryAt ?? 0));
       const elsewhere = state.owner !== undefined && state.owner !== leases.owner;
       if (elsewhere && due <= now) wakeAt = Math.min(wakeAt, now + settings.leaseSeconds / 4);
     }
     return Math.max(SHORTEST_PAUSE_MS, (wakeAt - now) * 1000);
+  }
+
+  /** When a task of the scope may get on. */
+  #taskWakeAt(state: ScopeState, tasks: readonly PendingTask[], now: Instant): Instant {
+    const { pipeline, leases } = this.#parts;
+    const { leaseSeconds } = pipeline.settings;
+    let wakeAt = Number.POSITIVE_INFINITY;
+    for (const task of tasks) {
+      const at = Math.max(now, task.retryAt ?? now);
+      if (!isTaskDue(task, state, pipeline.settings, at)) continue;
+      const isElsewhere = state.owner !== undefined && state.owner !== leases.owner;
+      wakeAt = Math.min(wakeAt, isElsewhere ? at + leaseSeconds / 4 : at);
+    }
+    // Its own period goes first, and that is waiting.
+    return this.#isBackingOff(state, now) ? Math.max(wakeAt, state.retryAt!) : wakeAt;
   }
 
   #measureBacklog(states: readonly ScopeState[], now: Instant): void {
@@ -235,8 +337,9 @@ export class PipelineProcessor {
     let lag = 0;
     for (const state of states) {
       if (!state.active || state.condition === 'gone' || state.watermark === undefined) continue;
-      periods += dueCount(state.watermark, now, rule);
-      lag = Math.max(lag, now - dueAt(state.watermark, rule));
+      const first = firstPeriodOf(state);
+      periods += dueCount(state.watermark, now, rule, first);
+      lag = Math.max(lag, now - dueAt(state.watermark, rule, first));
     }
     metrics.backlog(pipeline.source, periods, lag);
   }

@@ -15,11 +15,12 @@ import { type Lease, type Leases, leaseLost } from '../scopes/leases.js';
 import type { ScopeState, ScopeStates } from '../scopes/scope-states.js';
 import type { CollectedFrame } from './collect-frame.js';
 import type { DescriptorDictionary } from './descriptor-dictionary.js';
-import { alignUp, dueAt, duePeriods, firstBegin } from './due-periods.js';
+import { alignUp, dueAt, duePeriods, firstBegin, firstPeriodOf } from './due-periods.js';
 import type { PeriodProcessor } from './period-processor.js';
 import type { Pipeline } from './pipeline.js';
 import { checkEarliest } from './plugin-answers.js';
 import type { ProcessingMetrics } from './processing-metrics.js';
+import type { Reprocessor } from './reprocessor.js';
 import { retryDelaySeconds, waitingMayHelp } from './retry.js';
 import { withTimeLimit } from './time-limit.js';
 import type { TrustedTime } from './trusted-time.js';
@@ -27,6 +28,7 @@ import type { TrustedTime } from './trusted-time.js';
 export interface ScopeWorkerParts {
   readonly pipeline: Pipeline;
   readonly periods: PeriodProcessor;
+  readonly reprocessor: Reprocessor;
   readonly states: ScopeStates;
   readonly leases: Leases;
   readonly database: SqlDatabase;
@@ -38,13 +40,24 @@ export interface ScopeWorkerParts {
   readonly random: () => number;
 }
 
+/** What there is to do for a scope. */
+export interface ScopeTurn {
+  /** Periods are due, or the scope has vanished. */
+  readonly due: boolean;
+  /** The scope has reprocessing tasks; they are worked off until this says that something else is due. */
+  readonly tasksUntil?: (() => boolean) | undefined;
+}
+
 /** A collection that runs ahead of the period being written. */
 interface Ahead {
   readonly period: Period;
   readonly frame: Promise<CollectedFrame>;
 }
 
-/** Rates all due periods of one leased scope, oldest first. A failure ends the scope's turn; other scopes go on. */
+/**
+ * Rates all due periods of one leased scope, oldest first, then those that tasks ask for again. A failure ends the scope's
+ * turn; other scopes go on.
+ */
 export class ScopeWorker {
   readonly #parts: ScopeWorkerParts;
 
@@ -60,12 +73,19 @@ export class ScopeWorker {
     lease: Lease,
     dictionary: DescriptorDictionary,
     stop: AbortSignal,
+    turn: ScopeTurn = { due: true },
   ): Promise<void> {
     const lost = new AbortController();
     const signal = AbortSignal.any([stop, lost.signal]);
     const renewing = this.#keepLease(lease, lost, signal);
     try {
-      await this.#rateDue(state, lease, dictionary, signal, lost.signal);
+      const watermark = turn.due
+        ? await this.#rateDue(state, lease, dictionary, signal, lost.signal)
+        : state.watermark;
+      if (turn.tasksUntil !== undefined && watermark !== undefined) {
+        const work = { state, watermark, lease, dictionary, signal, fenced: lost.signal };
+        await this.#parts.reprocessor.run(work, turn.tasksUntil);
+      }
     } catch (error) {
       if (!stop.aborted)
         await this.#recordFailure(state, lease, lost.signal.aborted ? lost.signal.reason : error);
@@ -75,15 +95,17 @@ export class ScopeWorker {
     }
   }
 
+  /** Gives the watermark that was reached. */
   async #rateDue(
-    state: ScopeState,
+    found: ScopeState,
     lease: Lease,
     dictionary: DescriptorDictionary,
     signal: AbortSignal,
     fenced: AbortSignal,
-  ): Promise<void> {
+  ): Promise<Instant> {
     const { periods, time } = this.#parts;
-    let watermark = state.watermark ?? (await this.#begin(state, lease, signal));
+    let watermark = found.watermark ?? (await this.#begin(found, lease, signal));
+    const state = { ...found, watermark };
     await this.#healLate(state, watermark, lease, dictionary, signal);
     const ahead: Ahead[] = [];
     const giveUp = new AbortController();
@@ -91,10 +113,10 @@ export class ScopeWorker {
     let points = 0;
     try {
       for (;;) {
-        if (signal.aborted) return;
+        if (signal.aborted) return watermark;
         this.#collectAhead(ahead, state, watermark, points, dictionary, collecting);
         const next = ahead.shift();
-        if (next === undefined) return;
+        if (next === undefined) return watermark;
         const began = this.#parts.clock.monotonic();
         const collected = await next.frame;
         const rated = await periods.rate(collected, fenced);
@@ -125,8 +147,10 @@ export class ScopeWorker {
     const fitting = points === 0 ? 1 : Math.floor(maxPointsAhead / points);
     const distance = Math.max(1, Math.min(collectAhead, fitting));
     const from = ahead.at(-1)?.period.end ?? watermark;
-    const until = this.#lastInstant(state, time.now());
-    for (const period of duePeriods(from, until, pipeline.settings.periods, distance - ahead.length)) {
+    const first = from === state.watermark ? firstPeriodOf(state) : undefined;
+    const until = this.#lastInstant(state, time.now(), first);
+    const { periods: rule } = pipeline.settings;
+    for (const period of duePeriods(from, until, rule, distance - ahead.length, first)) {
       const frame = periods.collect(state.scope, period, dictionary, signal);
       // A later period may fail before the line reaches it; its error counts when it does.
       frame.catch(() => undefined);
@@ -135,10 +159,12 @@ export class ScopeWorker {
   }
 
   /** A scope that the fetcher lost is rated up to the period in which it was seen last. */
-  #lastInstant(state: ScopeState, now: Instant): Instant {
+  #lastInstant(state: ScopeState, now: Instant, first: Instant | undefined): Instant {
     if (state.missingSince === undefined) return now;
-    const rule = this.#parts.pipeline.settings.periods;
-    return Math.min(now, dueAt(state.missingSince - 1, rule));
+    const last = state.missingSince - 1;
+    // A first period that is rated without waiting must not be one that begins after the scope was seen last.
+    if (first !== undefined && first > last) return Math.min(now, last);
+    return Math.min(now, dueAt(last, this.#parts.pipeline.settings.periods));
   }
 
   async #retire(state: ScopeState, watermark: Instant, now: Instant): Promise<void> {

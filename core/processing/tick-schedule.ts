@@ -10,12 +10,19 @@ export interface TickSchedule {
   readonly longestWait: number;
 }
 
+/** After 400 years the calendar repeats itself, days of the week included. */
+const CALENDAR_CYCLE_SECONDS = 146_097 * 86_400;
+
 /** The instants of a cron expression (with seconds, UTC). @throws Error when the expression is malformed. */
 export function cronSchedule(expression: string, longestWait: number): TickSchedule {
   const time = new CronTime(expression, 'UTC');
   return {
     longestWait,
-    next: (now) => Math.floor(time.getNextDateFrom(DateTime.fromSeconds(now, { zone: 'UTC' })).toSeconds()),
+    next: (now) => {
+      // `cron` refuses instants that are far ahead of the machine's own clock, which is not the clock that counts here.
+      const start = DateTime.fromSeconds(now - CALENDAR_CYCLE_SECONDS, { zone: 'UTC' });
+      return Math.floor(time.getNextDateFrom(start).toSeconds()) + CALENDAR_CYCLE_SECONDS;
+    },
   };
 }
 

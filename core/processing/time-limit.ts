@@ -1,4 +1,5 @@
 import { type Clock, UnavailableError } from '../plugin-api/index.js';
+import type { Bound } from '../rating/bound.js';
 
 /**
  * Runs `work` with a signal that is aborted after the limit or with the outer signal, whichever comes first.
@@ -35,6 +36,11 @@ export async function withTimeLimit<T>(
     timer.abort();
     outer.removeEventListener('abort', abort);
   }
+}
+
+/** The limit in the form in which rating takes it. */
+export function boundedBy(milliseconds: number, clock: Clock): Bound {
+  return (what, signal, work) => withTimeLimit(what, milliseconds, clock, signal, work);
 }
 
 /** The race's loser is dealt with by the winner. */

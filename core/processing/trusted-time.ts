@@ -3,12 +3,12 @@ import type { Clock, Instant, Logger } from '../plugin-api/index.js';
 /** A wall clock that runs ahead of the monotonic one by more than this is not believed at once. */
 const TOLERANCE_MS = 60_000;
 /** How long a new wall-clock time must hold before it is believed. */
-const CONFIRM_MS = 600_000;
+export const CONFIRM_MS = 600_000;
 
 /**
  * The wall clock as far as it can be believed. A period rated too early would be stored as "nothing used", so a clock that
  * suddenly runs ahead has to keep its time for ten minutes; until then time goes on at the monotonic pace. A clock that
- * goes back is believed at once: waiting costs nothing.
+ * goes back is believed at once: waiting costs nothing. What the clock shows at the start is judged by `start-clock.ts`.
  */
 export class TrustedTime {
   readonly #clock: Clock;
@@ -32,6 +32,18 @@ export class TrustedTime {
       this.#doubt(offset, monotonic);
     } else if (monotonic - this.#doubtedSince >= CONFIRM_MS) this.#believe(offset);
     return Math.floor((this.#offset + monotonic) / 1000);
+  }
+
+  /**
+   * Goes on from the time of another clock, because the wall clock is not believed at the start: its time has to hold for ten
+   * minutes, as after a jump.
+   * @param milliseconds since the epoch, by the other clock.
+   */
+  doubtFrom(milliseconds: number): void {
+    const monotonic = this.#clock.monotonic();
+    this.#offset = milliseconds - monotonic;
+    this.#doubtedOffset = this.#clock.now() - monotonic;
+    this.#doubtedSince = monotonic;
   }
 
   #believe(offset: number): void {

@@ -5,6 +5,9 @@ export interface ModuleState {
   readonly priority: number;
 }
 
+/** A module that nobody has spoken of. */
+const NEW_STATE: ModuleState = { enabled: false, priority: 1 };
+
 /** Counter that every change of rules, modules or scopes raises; processors look at it before each period. */
 const REVISION = 'rules';
 
@@ -31,6 +34,30 @@ export class ModuleStates {
     await this.#database.transaction(async (tx) => {
       await writeState(tx, name, state, ['enabled', 'priority']);
       await raiseRevision(tx);
+    });
+  }
+
+  /**
+   * Changes what is given and leaves the rest to others who change it at the same time. Nothing is written, and no processor
+   * looks again, when all is so already.
+   */
+  async change(name: string, change: Partial<ModuleState>): Promise<void> {
+    await this.#database.transaction(async (tx) => {
+      await writeState(tx, name, NEW_STATE, []);
+      let changed = 0;
+      for (const [column, value] of [
+        ['enabled', change.enabled === undefined ? undefined : Number(change.enabled)],
+        // Stored 0 reads as 1.
+        ['priority', change.priority === undefined ? undefined : change.priority || 1],
+      ] as const) {
+        if (value === undefined) continue;
+        const { affected } = await tx.execute(
+          `UPDATE ratecat_modules SET ${column} = ? WHERE name = ? AND ${column} <> ?`,
+          [value, name, value],
+        );
+        changed += affected;
+      }
+      if (changed > 0) await raiseRevision(tx);
     });
   }
 

@@ -1,12 +1,17 @@
 import { DataError, Decimal, type Frame, type MeasuredPoint, type RatedPoint } from '../plugin-api/index.js';
+import { type Bound, unbounded } from './bound.js';
 import type { CompiledModule } from './rule-sets.js';
 
-/** Passes a frame through the modules in order; each adds to the price the former ones left. */
+/**
+ * Passes a frame through the modules in order; each adds to the price the former ones left.
+ * @param bound ends the wait for a module that gives no answer; without, the caller's signal alone does.
+ */
 export async function rateFrame(
   frame: Frame<MeasuredPoint>,
   modules: readonly CompiledModule[],
   signal: AbortSignal,
   how: 'rate' | 'quote' = 'rate',
+  bound: Bound = unbounded,
 ): Promise<Frame<RatedPoint>> {
   let rated: Frame<RatedPoint> = {
     ...frame,
@@ -14,7 +19,9 @@ export async function rateFrame(
   };
   for (const { name, rating } of modules) {
     const step = how === 'quote' && rating.quote !== undefined ? rating.quote : rating.rate;
-    rated = checked(name, rated, await step.call(rating, rated, signal));
+    const before = rated;
+    const work = async (limited: AbortSignal) => step.call(rating, before, limited);
+    rated = checked(name, before, await bound(`Rating module '${name}'`, signal, work));
   }
   return rated;
 }

@@ -8,6 +8,7 @@ import {
   type Scope,
   type SqlDatabase,
 } from '../plugin-api/index.js';
+import { type Bound, unbounded } from './bound.js';
 import type { ModuleStates } from './module-states.js';
 
 export interface LoadedModule {
@@ -53,15 +54,24 @@ export class RuleSets {
   readonly #states: ModuleStates;
   readonly #modules: readonly LoadedModule[];
   readonly #clock: Clock;
+  readonly #bound: Bound;
   #revision: number | undefined;
   readonly #current = new Map<string, RuleSnapshot>();
   readonly #compiled = new Map<string, readonly CompiledModule[]>();
 
-  constructor(database: SqlDatabase, states: ModuleStates, modules: readonly LoadedModule[], clock: Clock) {
+  /** @param bound ends the wait for a module that does not give its rules. */
+  constructor(
+    database: SqlDatabase,
+    states: ModuleStates,
+    modules: readonly LoadedModule[],
+    clock: Clock,
+    bound: Bound = unbounded,
+  ) {
     this.#database = database;
     this.#states = states;
     this.#modules = modules;
     this.#clock = clock;
+    this.#bound = bound;
   }
 
   get modules(): readonly LoadedModule[] {
@@ -117,10 +127,16 @@ export class RuleSets {
       const state = states.get(name);
       const enabled = module.alwaysEnabled === true || state?.enabled === true;
       if (!enabled) continue;
-      const rules = module.loadRules === undefined ? null : await module.loadRules(this.#database, signal);
+      const rules = await this.#rulesOf(name, module, signal);
       modules.push({ name, priority: module.alwaysEnabled === true ? 1 : (state?.priority ?? 1), rules });
     }
     return modules;
+  }
+
+  async #rulesOf(name: string, module: RatingModule, signal: AbortSignal): Promise<JsonValue> {
+    if (module.loadRules === undefined) return null;
+    const load = async (limited: AbortSignal) => module.loadRules!(this.#database, limited);
+    return this.#bound(`Rating module '${name}'`, signal, load);
   }
 
   async #store(snapshot: RuleSnapshot): Promise<void> {

@@ -1,4 +1,5 @@
 import type { Instant, Scope, SqlDatabase, SqlReader, SqlRow, SqlTransaction } from '../plugin-api/index.js';
+import { type ScopeSelection, selectionConditions } from './scope-selection.js';
 
 /**
  * - active: rated as its periods become due.
@@ -65,6 +66,87 @@ export class ScopeStates {
   async get(row: number, reader: SqlReader = this.#database): Promise<ScopeState | undefined> {
     const rows = await reader.query(`SELECT ${COLUMNS} FROM ratecat_scopes WHERE id = ?`, [row]);
     return rows[0] === undefined ? undefined : toState(rows[0]);
+  }
+
+  /**
+   * Scopes that fulfil every condition, in order of id.
+   * @throws DataError RATECAT_SELECTION_TOO_LONG when a condition names more values than engines take.
+   */
+  async find(
+    selection: ScopeSelection,
+    page: { readonly offset?: number; readonly limit?: number } = {},
+    reader: SqlReader = this.#database,
+  ): Promise<readonly ScopeState[]> {
+    const { where, parameters } = selectionConditions(selection);
+    const rows = await reader.query(
+      `SELECT ${COLUMNS} FROM ratecat_scopes ${where} ORDER BY id LIMIT ? OFFSET ?`,
+      [...parameters, page.limit ?? Number.MAX_SAFE_INTEGER, page.offset ?? 0],
+    );
+    return rows.map(toState);
+  }
+
+  /**
+   * Adds a scope that an operator names; undefined when the source has it already and it is active, or has rated anything.
+   * A scope that a fetcher listed a moment ago but nobody has looked at yet is given what the order says.
+   */
+  async create(order: NewScope): Promise<ScopeState | undefined> {
+    const { pipeline, scope, watermark, active, now } = order;
+    return this.#database.transaction(async (tx) => {
+      // Everybody who creates scopes waits here for one another.
+      await tx.insertRows(CREATIONS);
+      const identity = [pipeline.source, scope.key, scope.id];
+      const known = await tx.query(
+        'SELECT id FROM ratecat_scopes WHERE source = ? AND scope_key = ? AND scope_id = ?',
+        identity,
+      );
+      if (known.length > 0) return undefined;
+      await tx.insertRows({
+        table: 'ratecat_scopes',
+        columns: ['source', 'scope_key', 'scope_id', 'fetcher', 'collector', 'toggled_at', 'first_seen'],
+        rows: [[...identity, pipeline.fetcher, pipeline.collector, now, now]],
+        onConflict: { key: ['source', 'scope_key', 'scope_id'] },
+      });
+      await tx.execute(
+        `UPDATE ratecat_scopes SET active = ?, watermark = ?, last_begin = ?
+         WHERE source = ? AND scope_key = ? AND scope_id = ? AND watermark IS NULL`,
+        [active ? 1 : 0, watermark ?? null, order.lastBegin ?? null, ...identity],
+      );
+      const [created] = await this.find(
+        { sources: [identity[0]!], keys: [scope.key], ids: [scope.id] },
+        {},
+        tx,
+      );
+      const detail = JSON.stringify({ watermark: watermark ?? null, active });
+      await this.audit(
+        { at: now, row: created!.row, action: 'scope.create', author: order.author, detail },
+        tx,
+      );
+      return created;
+    });
+  }
+
+  /** Switches a scope on or off and renames where it comes from; what is undefined stays. Gives the row after it. */
+  async change(row: number, change: ScopeChange): Promise<ScopeState | undefined> {
+    return this.#database.transaction(async (tx) => {
+      // Locks the row until the end.
+      await tx.execute('UPDATE ratecat_scopes SET active = active WHERE id = ?', [row]);
+      const before = await this.get(row, tx);
+      if (before === undefined) return undefined;
+      const { at, author, ...wanted } = change;
+      const active = wanted.active ?? before.active;
+      const fetcher = wanted.fetcher ?? before.fetcher;
+      const collector = wanted.collector ?? before.collector;
+      const isSwitched = active !== before.active;
+      if (!isSwitched && fetcher === before.fetcher && collector === before.collector) return before;
+      const toggledAt = isSwitched ? at : before.toggledAt;
+      await tx.execute(
+        'UPDATE ratecat_scopes SET active = ?, toggled_at = ?, fetcher = ?, collector = ? WHERE id = ?',
+        [active ? 1 : 0, toggledAt, fetcher, collector, row],
+      );
+      const detail = JSON.stringify({ active, fetcher, collector });
+      await this.audit({ at, row, action: 'scope.change', author, detail }, tx);
+      return { ...before, active, toggledAt, fetcher, collector };
+    });
   }
 
   /** Adds scopes that were never seen; existing rows stay as they are. */
@@ -158,6 +240,25 @@ export class ScopeStates {
   }
 }
 
+export interface NewScope {
+  readonly pipeline: PipelineIdentity;
+  readonly scope: Scope;
+  /** Absent: the processor decides where the scope starts. */
+  readonly watermark?: Instant | undefined;
+  readonly lastBegin?: Instant | undefined;
+  readonly active: boolean;
+  readonly now: Instant;
+  readonly author: string;
+}
+
+export interface ScopeChange {
+  readonly active?: boolean | undefined;
+  readonly fetcher?: string | undefined;
+  readonly collector?: string | undefined;
+  readonly at: Instant;
+  readonly author: string;
+}
+
 export interface ScopeFailure {
   readonly failures: number;
   readonly condition: ScopeCondition;
@@ -173,6 +274,14 @@ export interface AuditEntry {
   readonly author: string;
   readonly detail: string;
 }
+
+/** A row whose only purpose is that writers of it take turns. */
+const CREATIONS = {
+  table: 'ratecat_revisions',
+  columns: ['name', 'value'],
+  rows: [['scope-creations', 1]],
+  onConflict: { key: ['name'], addInteger: ['value'] },
+} as const;
 
 function toState(row: SqlRow): ScopeState {
   const text = (index: number) => (row[index] === null ? undefined : String(row[index]));

@@ -2,7 +2,9 @@ import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { after, describe, it } from 'node:test';
+import { after, before, describe, it } from 'node:test';
+import { serviceInstalled } from '../support/require-service.js';
+import { type Mariadb, startMariadb } from '../support/services/mariadb.js';
 import {
   assertWhole,
   clearAway,
@@ -29,9 +31,9 @@ function installed(): boolean {
 }
 
 /** A daemon whose wall clock obeys a file; monotonic time goes on as always. */
-async function clockwork() {
+async function clockwork(database: { readonly url?: string } = {}) {
   const start = Math.floor(Date.now() / 1000 / PERIOD) * PERIOD - 5 * PERIOD;
-  const daemon = await smallDaemon({ start, scopes: SCOPES, period: PERIOD });
+  const daemon = await smallDaemon({ ...database, start, scopes: SCOPES, period: PERIOD });
   const file = join(daemon.folder, 'clock');
   const set = (offset: string) => writeFile(file, `${offset}\n`);
   await set('+0');
@@ -94,7 +96,7 @@ if (installed()) {
         const frozen = await periodsStored(daemon.url);
         assert.equal((await running.stop()).code, 0);
         running = up();
-        await running.until(/stop +Ctrl-C/);
+        await running.until(/the clock is behind the last rated period/);
         // Long enough for several periods, if any were rated: the wait is what is under test.
         const from = Date.now();
         await waitUntil('three periods have passed', () => Date.now() - from > 3 * PERIOD * 1000, {
@@ -114,6 +116,40 @@ if (installed()) {
         assert.equal((await running.stop()).code, 0);
         await assertNothingFromTheFuture(daemon);
         await assertWhole(daemon.url, { scopes: SCOPES, start, period: PERIOD, least: 8 });
+      });
+    }
+  });
+}
+
+if (installed() && serviceInstalled('mariadb')) {
+  describe('a clock that is ahead of the database server at the start', () => {
+    let mariadb: Mariadb;
+    before(async () => {
+      mariadb = await startMariadb();
+    });
+    after(async () => {
+      await clearAway();
+      await mariadb.stop();
+    });
+
+    for (const ahead of ['+1h', '+1y']) {
+      it(`(${ahead}) is doubted: no future period is rated over a restart, today's go on`, async () => {
+        const url = await mariadb.createDatabase(`ahead_${ahead.slice(1)}`);
+        const { daemon, start, set, up } = await clockwork({ url });
+        let running = up();
+        await waitUntil('periods are stored', async () => (await periodsStored(url)) >= 10, {
+          daemon: running,
+        });
+        assert.equal((await running.stop()).code, 0);
+        await set(ahead);
+        const before = await periodsStored(url);
+        running = up();
+        await running.until(/the clock is ahead of the database server.*seconds=\d{4,}/);
+        const goesOn = async () => (await periodsStored(url)) >= before + 6;
+        await waitUntil("rating goes on at the server's pace", goesOn, { daemon: running });
+        await assertNothingFromTheFuture(daemon);
+        assert.equal((await running.stop()).code, 0);
+        await assertWhole(url, { scopes: SCOPES, start, period: PERIOD, least: 8 });
       });
     }
   });

@@ -7,9 +7,10 @@ import {
   DataError,
   Decimal,
   type StoredFrame,
+  UnavailableError,
 } from '../../core/plugin-api/index.js';
 import { ScopeReset } from '../../core/scopes/scope-reset.js';
-import { World, type WorldOptions } from './world.js';
+import { simRating, World, type WorldOptions } from './world.js';
 
 const START = Date.UTC(2026, 2, 1) / 1000;
 const HOUR = 3600;
@@ -202,7 +203,13 @@ describe('processing', () => {
     const world = await started({ scopes: 2 });
     await world.runUntil(hours(8));
     const reset = new ScopeReset(world.database, world.states, world.storage, world.clock);
-    const order = { to: START + 3 * HOUR, periodSeconds: HOUR, author: 'operator', reason: 'new prices' };
+    const order = {
+      to: START + 3 * HOUR,
+      periodSeconds: HOUR,
+      compat: 'fixed',
+      author: 'operator',
+      reason: 'new prices',
+    } as const;
     const before = await stateOf(world);
     const others = await frames(world, 'scope-1');
     await reset.reset(before, order, signal);
@@ -225,7 +232,13 @@ describe('processing', () => {
     const world = await started({ collect: (request) => one(request, '3') });
     await world.runUntil(hours(6));
     const reset = new ScopeReset(world.database, world.states, world.storage, world.clock);
-    const order = { to: START + HOUR, periodSeconds: HOUR, author: 'operator', reason: 'test' };
+    const order = {
+      to: START + HOUR,
+      periodSeconds: HOUR,
+      compat: 'fixed',
+      author: 'operator',
+      reason: 'test',
+    } as const;
     await reset.reset(await stateOf(world), order, signal);
     world.forgetWatermarks();
     await world.runUntil(hours(8));
@@ -236,6 +249,95 @@ describe('processing', () => {
     while ((await world.storage.sweep!(signal)) > 0);
     const points = await world.database.query('SELECT COUNT(*) FROM ratecat_sql_points');
     assert.deepEqual(points, [[7 * 3]], 'the sweep removes what the reset left behind, and nothing else');
+    await world.close();
+  });
+
+  it('leaves the period at the instant of a reset un-rated in strict mode, as the reference does', async () => {
+    const world = await started({ compat: 'strict', collect: (request) => one(request, '3') });
+    await world.runUntil(hours(6.1));
+    const reset = new ScopeReset(world.database, world.states, world.storage, world.clock);
+    const order = { periodSeconds: HOUR, compat: 'strict', author: 'operator', reason: 'test' } as const;
+    const before = await stateOf(world);
+    assert.equal(before.watermark, START + 5 * HOUR);
+    const beyond = reset.reset(before, { ...order, to: START + 5 * HOUR }, signal);
+    await assert.rejects(beyond, /cannot go beyond/, 'a period that was never rated is not skipped');
+    await reset.reset(before, { ...order, to: START + HOUR }, signal);
+    const { watermark, lastBegin } = await stateOf(world);
+    assert.deepEqual([watermark, lastBegin], [START + 2 * HOUR, START + HOUR]);
+    assert.equal((await frames(world)).length, 1);
+    world.goOnFrom(before.row, START + 2 * HOUR);
+    await world.runUntil(hours(8.1));
+    assert.deepEqual(
+      (await frames(world)).map((frame) => (frame.period.begin - START) / HOUR),
+      [0, 2, 3, 4, 5, 6],
+    );
+    await world.close();
+  });
+
+  it('rates the first period of a scope at once in strict mode, and waits with all others', async () => {
+    const world = await started({ compat: 'strict', collect: (request) => one(request, '3') });
+    await world.runUntil(hours(0.1));
+    assert.equal((await stateOf(world)).watermark, START + HOUR, 'although the period is still open');
+    await world.runUntil(hours(2.99));
+    assert.equal((await stateOf(world)).watermark, START + HOUR);
+    await world.runUntil(hours(3.1));
+    assert.equal((await stateOf(world)).watermark, START + 2 * HOUR);
+    await world.close();
+  });
+
+  it('tries the first period of a scope again in strict mode without waiting', async () => {
+    let failures = 2;
+    const collect = (request: CollectRequest) => {
+      if (failures-- > 0) throw new UnavailableError('RATECAT_SIMULATED', 'the collector is down');
+      return one(request, '3');
+    };
+    const world = await started({ compat: 'strict', collect });
+    await world.runUntil(hours(0.5));
+    assert.ok(failures <= 0, 'it failed at first');
+    assert.equal((await stateOf(world)).watermark, START + HOUR);
+    await world.close();
+  });
+
+  it('gives up a rating module that hangs on one scope, names it, and rates the others', async () => {
+    let hangs = true;
+    const rating: typeof simRating = {
+      ...simRating,
+      compile(rules, scope) {
+        const { rate } = simRating.compile(rules, scope);
+        const hang = () => new Promise<never>(() => undefined);
+        return { rate: (frame, stop) => (hangs && scope?.id === 'scope-0' ? hang() : rate(frame, stop)) };
+      },
+    };
+    const world = await started({ scopes: 2, rating });
+    await world.runUntil(hours(6));
+    const stuck = await stateOf(world);
+    assert.equal(stuck.watermark, START);
+    assert.equal(stuck.condition, 'stuck');
+    assert.match(stuck.reason ?? '', /Rating module 'sim' gave no answer within 300 s/);
+    const other = (await stateOf(world, 'scope-1')).watermark ?? 0;
+    assert.ok(other >= START + 4 * HOUR, `the other scope stands at ${other - START}`);
+    hangs = false;
+    await world.runUntil(hours(8));
+    await world.checkEverything();
+    await world.close();
+  });
+
+  it('gives up a rating module that does not give its rules, and goes on when it does', async () => {
+    let hangs = true;
+    const rating: typeof simRating = {
+      ...simRating,
+      loadRules: (database, stop) =>
+        hangs ? new Promise<never>(() => undefined) : simRating.loadRules!(database, stop),
+    };
+    const world = await started({ scopes: 2, rating });
+    await world.runUntil(hours(4));
+    const { watermark, failures, reason } = await stateOf(world, 'scope-1');
+    assert.equal(watermark, START);
+    assert.ok(failures > 1, `it was tried again: ${failures} failures`);
+    assert.match(reason ?? '', /Rating module 'sim' gave no answer within 300 s/);
+    hangs = false;
+    await world.runUntil(hours(6));
+    await world.checkEverything();
     await world.close();
   });
 

@@ -18,11 +18,14 @@ describe('simulation', () => {
     const seeds =
       FIXED_SEED === undefined ? Array.from({ length: SEEDS }, (_, i) => FIRST + i) : [Number(FIXED_SEED)];
     let fired = 0;
+    let orders = 0;
     for (const seed of seeds) {
       const world = await simulate({ seed, scopes: 3, processors: 3, hours: 48, faults: 1 });
       fired += world.faultsFired;
+      orders += world.orders;
     }
     assert.ok(fired > seeds.length * 10, `only ${fired} faults fired`);
+    assert.ok(orders > seeds.length / 2, `only ${orders} orders to rate anew`);
   });
 
   it('gives the same log and the same database for the same seed', async () => {
@@ -30,7 +33,12 @@ describe('simulation', () => {
       const world = await World.create({ seed: 42, scopes: 3, processors: 2, hours: 24, faults: 1 });
       for (let index = 0; index < 2; index++) world.startProcessor(index);
       await world.runUntil(24 * 3_600_000);
-      const tables = ['ratecat_scopes', 'ratecat_sql_frames', 'ratecat_sql_points'];
+      const tables = [
+        'ratecat_scopes',
+        'ratecat_sql_frames',
+        'ratecat_sql_points',
+        'ratecat_reprocess_tasks',
+      ];
       const rows = [];
       for (const table of tables) {
         const content = await world.database.query(`SELECT * FROM ${table} ORDER BY 1, 2`);

@@ -12,6 +12,7 @@ import {
   Decimal,
   type Fetcher,
   type Frame,
+  isRatecatError,
   type Migration,
   type RatedPoint,
   type RatingModule,
@@ -27,13 +28,16 @@ import { PeriodProcessor } from '../../core/processing/period-processor.js';
 import type { Pipeline } from '../../core/processing/pipeline.js';
 import { PipelineProcessor } from '../../core/processing/pipeline-processor.js';
 import { noMetrics } from '../../core/processing/processing-metrics.js';
+import { Reprocessor } from '../../core/processing/reprocessor.js';
 import { ScopeWorker } from '../../core/processing/scope-worker.js';
 import { periodSchedule } from '../../core/processing/tick-schedule.js';
+import { boundedBy } from '../../core/processing/time-limit.js';
 import { TrustedTime } from '../../core/processing/trusted-time.js';
 import { ModuleStates, raiseRevision } from '../../core/rating/module-states.js';
 import { RuleSets } from '../../core/rating/rule-sets.js';
 import { Leases } from '../../core/scopes/leases.js';
-import { ScopeStates } from '../../core/scopes/scope-states.js';
+import { type ReprocessTask, ReprocessTasks } from '../../core/scopes/reprocess-tasks.js';
+import { type ScopeState, ScopeStates } from '../../core/scopes/scope-states.js';
 import { fakeContext, RecordingLogger, utcCalendar, VirtualClock } from '../../core/testkit/fakes.js';
 import sql from '../../plugins/storage/sql/index.js';
 import { METRICS, pointLine, Truth, violation } from './model.js';
@@ -56,6 +60,9 @@ export interface WorldOptions {
   /** Takes the place of the scopes of the seed. */
   readonly listed?: (world: World) => readonly Scope[];
   readonly earliest?: number;
+  readonly compat?: PeriodRule['compat'];
+  /** Takes the place of the module that prices every unit alike. */
+  readonly rating?: RatingModule;
   /** Fails one await: the n-th guarded call of the first processor. */
   readonly failAt?: { readonly call: number; readonly how: Failure };
 }
@@ -77,7 +84,7 @@ const never = new Promise<never>(() => undefined);
 const forEver = new AbortController().signal;
 
 /** Price per unit is the newest row of a table, so that rule edits are visible in prices. */
-const simRating: RatingModule = {
+export const simRating: RatingModule = {
   description: 'one price per unit',
   hotConfig: true,
   async loadRules(database) {
@@ -106,10 +113,17 @@ export class World {
   readonly database: ClosableDatabase;
   readonly storage: Storage;
   readonly states: ScopeStates;
+  readonly tasks: ReprocessTasks;
   readonly periods: PeriodRule;
   readonly processors: SimulatedProcessor[] = [];
   readonly #watermarks = new Map<number, number>();
   readonly #rates = new Map<string, Decimal>();
+  /** Every price there ever was, in order. */
+  readonly #prices = ['1'];
+  /** Number of the price that held when a task was ordered. */
+  readonly #priceAtOrder = new Map<number, number>();
+  /** Snapshots that periods were first rated with, by scope and begin. */
+  readonly #firstSnapshots = new Map<string, string>();
   /** Engine calls under way: virtual time stands still until they are done. */
   pending = 0;
   dirty = false;
@@ -126,8 +140,10 @@ export class World {
       key: 'project_id',
       id: `scope-${index}`,
     }));
-    this.periods = { periodSeconds: options.periodSeconds ?? 3600, waitPeriods: 2, compat: 'fixed' };
+    const { periodSeconds = 3600, compat = 'fixed' } = options;
+    this.periods = { periodSeconds, waitPeriods: 2, compat };
     this.states = new ScopeStates(database);
+    this.tasks = new ReprocessTasks(database, this.clock);
     this.storage = newStorage(database);
   }
 
@@ -196,6 +212,10 @@ export class World {
   async #maybeDisturb(): Promise<void> {
     const { faults } = this.options;
     if (this.random.chance(0.002 * faults)) await this.editRules();
+    if (this.random.chance(0.003 * faults)) {
+      if (this.random.chance(0.5)) await this.editRules();
+      await this.orderAnything();
+    }
     for (const processor of this.processors) {
       if (processor.dead && this.random.chance(0.02)) this.startProcessor(processor.index);
       if (this.random.chance(0.0005 * faults)) {
@@ -214,15 +234,48 @@ export class World {
 
   async editRules(): Promise<void> {
     const rate = `0.${1 + this.random.below(99_999)}`;
+    this.#prices.push(Decimal.parse(rate).toString());
     await this.database.transaction(async (tx) => {
       await tx.execute('INSERT INTO ratecat_sim_rules (rate) VALUES (?)', [rate]);
       await raiseRevision(tx);
     });
   }
 
+  /** Orders any window of any scope to be rated anew; one that is refused changes nothing. */
+  async orderAnything(): Promise<void> {
+    const states = await this.states.list();
+    const state = states[this.random.below(Math.max(1, states.length))];
+    const { periodSeconds } = this.periods;
+    const begin = START / 1000 + periodSeconds * this.random.below(30);
+    const end = begin + periodSeconds * this.random.below(12);
+    if (state?.watermark === undefined || end > state.watermark) return;
+    try {
+      await this.order(state.row, begin, end);
+    } catch (error) {
+      if (!isRatecatError(error) || error.code !== 'RATECAT_REPROCESS_OVERLAP') throw error;
+    }
+  }
+
+  async order(row: number, begin: number, end: number): Promise<void> {
+    await this.tasks.create([{ row, begin, end, reason: 'new price', author: 'operator' }]);
+    const newest = { order: 'desc', offset: 0, limit: 1 } as const;
+    this.#priceAtOrder.set((await this.tasks.list(newest))[0]!.id, this.#prices.length - 1);
+  }
+
+  /** Accepted orders to rate a window anew. */
+  get orders(): number {
+    return this.#priceAtOrder.size;
+  }
+
   /** After an operator's order to go back, the watermark starts anew. */
   forgetWatermarks(): void {
     this.#watermarks.clear();
+    this.#firstSnapshots.clear();
+  }
+
+  /** After an order that leaves a hole, only what comes after it is checked. */
+  goOnFrom(row: number, watermark: number): void {
+    this.#watermarks.set(row, watermark);
   }
 
   /** P1, P2, P5 for the scopes that were written since the last look. */
@@ -237,7 +290,9 @@ export class World {
       if (before !== undefined && state.watermark < before)
         this.#fail(`watermark of ${state.scope.id} moved back`);
       const from = before ?? START / 1000;
-      if (state.watermark > this.now) this.#fail(`${state.scope.id} is rated beyond the present`);
+      // The reference, and so `strict`, rates the first period of a scope as soon as it has begun.
+      const present = this.periods.compat === 'strict' ? this.now + this.periods.periodSeconds : this.now;
+      if (state.watermark > present) this.#fail(`${state.scope.id} is rated beyond the present`);
       this.#watermarks.set(state.row, state.watermark);
       if (state.watermark > from) await this.#checkPeriods(state.scope, from, state.watermark);
     }
@@ -255,8 +310,11 @@ export class World {
       }
       await this.#checkWrites(scope, state.commitSequence);
       const periods = (state.watermark - START / 1000) / this.periods.periodSeconds;
-      if (state.commitSequence !== periods) {
-        this.#fail(`${scope.id}: ${state.commitSequence} commits made ${periods} periods`);
+      const again = await this.#checkTasks(state);
+      if (state.commitSequence !== periods + again) {
+        this.#fail(
+          `${scope.id}: ${state.commitSequence} commits made ${periods} periods, ${again} of them twice`,
+        );
       }
       if (dueAt(state.watermark, this.periods) <= this.now - 1) {
         this.#fail(
@@ -278,6 +336,8 @@ export class World {
       expected = frame.period.end;
       if (this.options.collect !== undefined) continue;
       const rate = await this.#rateOf(frame.snapshot);
+      const key = `${scope.id}/${frame.period.begin}`;
+      if (!this.#firstSnapshots.has(key)) this.#firstSnapshots.set(key, frame.snapshot);
       const lines = frame.points
         .map(({ descriptor, quantity, price }) =>
           pointLine(descriptor.metric, descriptor.groupby, descriptor.metadata, quantity, price),
@@ -291,6 +351,48 @@ export class World {
       }
     }
     if (expected !== end) this.#fail(`${scope.id}: periods end at ${expected}, the watermark is ${end}`);
+  }
+
+  /**
+   * P7: every task is finished, has rated each period of its window exactly once, by a price that is not older than the order;
+   * periods that no task asked for are as they were. Gives how many periods were rated again.
+   */
+  async #checkTasks({ row, scope }: ScopeState): Promise<number> {
+    const everything = { scopeIds: [scope.id], order: 'asc', offset: 0, limit: 10_000 } as const;
+    const tasks = await this.tasks.list(everything);
+    let total = 0;
+    for (const { id, begin, end, current } of tasks) {
+      if (current !== end) this.#fail(`task ${id} of ${scope.id} stopped at ${current}`);
+      const audit = await this.database.query(
+        `SELECT detail FROM ratecat_audit WHERE scope = ? AND action = 'period.re-rated' AND detail LIKE ?`,
+        [row, `%reprocessing task ${id} %`],
+      );
+      const periods = (end - begin) / this.periods.periodSeconds;
+      const distinct = new Set(audit.map(([detail]) => detail)).size;
+      if (distinct !== periods || audit.length !== periods) {
+        this.#fail(`task ${id}: ${audit.length} commits rated ${distinct} of ${periods} periods again`);
+      }
+      total += periods;
+    }
+    if (this.options.collect === undefined) await this.#checkPrices(scope, tasks);
+    return total;
+  }
+
+  async #checkPrices(scope: Scope, tasks: readonly ReprocessTask[]): Promise<void> {
+    const query = { visible: [{ key: scope.key, id: scope.id }], begin: START / 1000, end: this.now };
+    for await (const { period, snapshot } of this.storage.readPeriods(query, forEver)) {
+      const asked = tasks.filter(({ begin, end }) => begin <= period.begin && period.begin < end);
+      const what = `${scope.id}, period ${period.begin}`;
+      if (asked.length === 0) {
+        const first = this.#firstSnapshots.get(`${scope.id}/${period.begin}`);
+        if (first !== snapshot) this.#fail(`${what} was rated again, and nobody had asked for it`);
+      }
+      const price = this.#prices.lastIndexOf((await this.#rateOf(snapshot)).toString());
+      for (const { id } of asked) {
+        const oldest = this.#priceAtOrder.get(id)!;
+        if (price < oldest) this.#fail(`${what} has price ${price}, task ${id} was ordered under ${oldest}`);
+      }
+    }
   }
 
   /** P6: no frame is written but by the commit that moves the watermark. */
@@ -392,33 +494,42 @@ export class SimulatedProcessor {
     const rules = new RuleSets(
       database,
       new ModuleStates(database),
-      [{ name: 'sim', module: simRating }],
+      [{ name: 'sim', module: world.options.rating ?? simRating }],
       clock,
+      boundedBy(pipeline.settings.metricTimeoutMs, clock),
     );
     const time = new TrustedTime(clock, world.logger);
+    const tasks = new ReprocessTasks(database, clock);
+    const periods = new PeriodProcessor(pipeline, rules, database, storage, clock);
+    const random = () => world.random.next();
+    const { logger } = world;
     const worker = new ScopeWorker({
       pipeline,
-      periods: new PeriodProcessor(pipeline, rules, database, storage, clock),
+      periods,
+      reprocessor: new Reprocessor({ pipeline, periods, tasks, storage, clock, logger, random }),
       states,
       leases,
       database,
       clock,
       time,
       calendar: utcCalendar,
-      logger: world.logger,
+      logger,
       metrics: noMetrics,
-      random: () => world.random.next(),
+      random,
     });
     return new PipelineProcessor({
       pipeline,
       worker,
       states,
+      tasks,
       leases,
       schedule: periodSchedule(pipeline.settings.periods.periodSeconds),
       clock,
       time,
-      logger: world.logger,
+      logger,
       metrics: noMetrics,
+      // Looking every half minute of two days would be most of what a run does.
+      lookForTasksMs: 1_200_000,
     });
   }
 

@@ -26,7 +26,15 @@ export class Command {
   constructor(args: readonly string[], environment: NodeJS.ProcessEnv = {}, cwd?: string) {
     this.child = spawn(process.execPath, [PROGRAM, ...args], {
       stdio: ['ignore', 'pipe', 'pipe'],
-      env: { ...process.env, NODE_OPTIONS: '', RATECAT_CONFIG: '', ...environment },
+      env: {
+        ...process.env,
+        NODE_OPTIONS: '',
+        RATECAT_CONFIG: '',
+        // Of the shipped example: any free port, so that tests do not meet.
+        RATECAT_API_PORT: '0',
+        RATECAT_METRICS_PORT: '0',
+        ...environment,
+      },
       ...(cwd === undefined ? {} : { cwd }),
     });
     this.child.stdout?.setEncoding('utf8').on('data', (text: string) => {
@@ -65,6 +73,9 @@ export function ratecat(...args: readonly string[]): Promise<Finished> {
   return new Command(args).finished;
 }
 
+/** Ports are for the tests that ask for them. */
+const WITHOUT_PORTS = { api: { enabled: false }, metrics_server: { enabled: false } };
+
 /** Writes a config (and the files it names) into a folder; gives the path of the config. */
 export async function writeConfig(
   folder: string,
@@ -74,6 +85,6 @@ export async function writeConfig(
   for (const [name, content] of Object.entries(files))
     await writeFile(join(folder, name), stringify(content));
   const path = join(folder, 'ratecat.yml');
-  await writeFile(path, stringify(config));
+  await writeFile(path, stringify({ ...WITHOUT_PORTS, ...config }));
   return path;
 }

@@ -61,4 +61,47 @@ export const CORE_MIGRATIONS: readonly Migration[] = [
       ) ${sql.tableOptions()}`,
     ],
   },
+  {
+    name: '0002-reprocess-tasks',
+    statements: (sql) => [
+      `CREATE TABLE IF NOT EXISTS ratecat_reprocess_tasks (
+        id ${sql.autoId},
+        scope ${sql.integer} NOT NULL,
+        begin_at ${sql.integer} NOT NULL,
+        end_at ${sql.integer} NOT NULL,
+        reason ${sql.longText} NOT NULL,
+        author ${sql.text(255)} NOT NULL,
+        created_at ${sql.integer} NOT NULL,
+        current_at ${sql.integer},
+        finished ${sql.integer} NOT NULL,
+        failures ${sql.integer} NOT NULL,
+        failure ${sql.longText},
+        kept ${sql.longText},
+        retry_at ${sql.integer}
+      ) ${sql.tableOptions()}`,
+      sql.createIndex('ratecat_reprocess_tasks_open', 'ratecat_reprocess_tasks', 'finished, scope'),
+    ],
+  },
+  {
+    name: '0003-collector-states',
+    statements: (sql) => [
+      // Which collector measures a service, as clients of the reference noted it down. States are in ratecat_modules.
+      `CREATE TABLE IF NOT EXISTS ratecat_collector_mappings (
+        service ${sql.text(255)} NOT NULL PRIMARY KEY,
+        collector ${sql.text(255)} NOT NULL
+      ) ${sql.tableOptions()}`,
+    ],
+  },
+  {
+    name: '0004-idempotency',
+    statements: (sql) => [
+      `CREATE TABLE IF NOT EXISTS ratecat_idempotency (
+        identity ${sql.text(64)} NOT NULL PRIMARY KEY,
+        content ${sql.text(64)} NOT NULL,
+        uses ${sql.integer} NOT NULL,
+        created_at ${sql.integer} NOT NULL
+      ) ${sql.tableOptions()}`,
+      sql.createIndex('ratecat_idempotency_age', 'ratecat_idempotency', 'created_at'),
+    ],
+  },
 ];

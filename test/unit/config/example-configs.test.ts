@@ -213,7 +213,7 @@ async function everyFault(
     for (const problem of missing)
       assert.match(
         problem.message,
-        /is required|has no value|no metric|at least|no anchor|empty|definition/,
+        /is required|has no value|no metric|at least|no anchor|empty|definition|is an administrator/,
         label,
       );
 

@@ -30,6 +30,19 @@ async function loader(context: Context, files: Readonly<Record<string, string>> 
 }
 
 describe('loadConfig', () => {
+  it('keeps an API without authentication to this machine, unless told otherwise', async (context) => {
+    const { load, refused } = await loader(context);
+    assert.deepEqual(await refused(`${MINIMAL}api: {host: 0.0.0.0}\n`), [
+      `${MINIMAL.split('\n').length}:13 api.host: without authentication everybody who reaches 0.0.0.0 is an administrator (set api.auth to keystone, keep 127.0.0.1, or set api.allow_insecure_bind to true)`,
+    ]);
+    for (const api of ['{host: "::1"}', '{host: 127.0.0.2}', '{host: 0.0.0.0, allow_insecure_bind: true}'])
+      await load(`${MINIMAL}api: ${api}\n`);
+    const [missing] = await refused(`${MINIMAL}api: {auth: keystone}\n`);
+    assert.match(missing!, /section 'api\.keystone' is required/);
+    const [incomplete] = await refused(`${MINIMAL}api: {auth: keystone, keystone: {username: x}}\n`);
+    assert.match(incomplete!, /api\.keystone\.auth_url: is required/);
+  });
+
   it('fills in every default', async (context) => {
     const { load, folder, file } = await loader(context);
     const { config, warnings } = await load(MINIMAL);
@@ -45,6 +58,23 @@ describe('loadConfig', () => {
       database: { url: 'sqlite:ratecat.db' },
       billing: { timeZone: 'UTC' },
       log: { level: 'info', format: 'text' },
+      api: {
+        enabled: true,
+        host: '127.0.0.1',
+        port: 8889,
+        auth: 'noauth',
+        allowInsecureBind: false,
+        policyFolders: [],
+        cors: { allowedOrigins: [], allowCredentials: true, maxAgeSeconds: 3600 },
+        trustedProxies: [],
+        healthcheckDisableFile: '/etc/ratecat/healthcheck_disable',
+        maxBodyBytes: 67_108_864,
+        maxHeaderBytes: 65_536,
+        requestTimeoutSeconds: 60,
+        rateLimitPerMinute: 0,
+        anonymousQuotes: false,
+      },
+      metricsServer: { enabled: true, host: '127.0.0.1', port: 9889, processorPort: 9890 },
       processor: {
         workers: 1,
         concurrentScopes: 8,
@@ -61,6 +91,7 @@ describe('loadConfig', () => {
       rating: [
         { plugin: 'hashmap', options: {}, enabled: true, priority: 1 },
         { plugin: 'noop', options: {}, enabled: true, priority: 1 },
+        { plugin: 'pyscripts', options: {}, enabled: false, priority: 1 },
       ],
       pipelines: [
         {

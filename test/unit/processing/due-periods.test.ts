@@ -8,6 +8,7 @@ import {
   dueCount,
   duePeriods,
   firstBegin,
+  firstPeriodOf,
   type PeriodRule,
 } from '../../../core/processing/due-periods.js';
 
@@ -37,6 +38,32 @@ describe('due periods', () => {
     const watermark = firstBegin(now, undefined, fixed, billingCalendar('UTC'));
     assert.equal(watermark, at('2026-03-01T00:00:00Z'));
     assert.deepEqual(duePeriods(watermark, now, fixed, 10), []);
+  });
+
+  it('rates the first period of a scope without waiting in strict mode, as the reference does', () => {
+    const begin = at('2026-03-01T00:00:00Z');
+    const now = begin + 30 * 60;
+    const first = firstPeriodOf({ watermark: begin, lastBegin: undefined });
+    assert.equal(first, begin);
+    assert.deepEqual(duePeriods(begin, now, strict, 10, first), [{ begin, end: begin + HOUR }]);
+    assert.deepEqual(duePeriods(begin, now, fixed, 10, first), [], 'fixed waits for the end of every period');
+    assert.deepEqual([dueCount(begin, now, strict, first), dueCount(begin, now, fixed, first)], [1, 0]);
+    assert.deepEqual(duePeriods(begin, begin - 1, strict, 10, first), [], 'not before it has begun');
+  });
+
+  it('waits in strict mode from the second period on, and for every scope that was rated before', () => {
+    const begin = at('2026-03-01T00:00:00Z');
+    const rated = { watermark: begin + HOUR, lastBegin: begin };
+    assert.equal(firstPeriodOf(rated), undefined);
+    assert.equal(firstPeriodOf({ watermark: undefined, lastBegin: undefined }), undefined);
+    assert.deepEqual(duePeriods(begin + HOUR, begin + 3 * HOUR, strict, 10, firstPeriodOf(rated)), []);
+    const late = duePeriods(begin, begin + 5 * HOUR + 1, strict, 10, begin);
+    assert.deepEqual(
+      late,
+      duePeriods(begin, begin + 5 * HOUR + 1, strict, 10),
+      'after a wait it is one of many',
+    );
+    assert.equal(dueCount(begin, begin + 5 * HOUR + 1, strict, begin), late.length);
   });
 
   it('starts where the data begin, on the grid of the month, in fixed mode only', () => {

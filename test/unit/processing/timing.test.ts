@@ -117,6 +117,25 @@ describe('trusted time', () => {
     assert.equal(time.now(), 1_000_001_000);
   });
 
+  it('goes on at the pace of another clock while the clock at the start is doubted, then believes it', async () => {
+    const { clock, time } = setUp();
+    time.doubtFrom(clock.now() - 86_400_000);
+    assert.equal(time.now(), 1_000_000_000 - 86_400);
+    await pass(clock, 599);
+    assert.equal(time.now(), 1_000_000_599 - 86_400);
+    await pass(clock, 1);
+    assert.equal(time.now(), 1_000_000_600);
+  });
+
+  it('believes a doubted clock at the start as soon as it is set right', async () => {
+    const { clock, time } = setUp();
+    time.doubtFrom(clock.now() - 86_400_000);
+    time.now();
+    clock.jumpWallClock(-86_400_000);
+    await pass(clock, 10);
+    assert.equal(time.now(), 1_000_000_010 - 86_400);
+  });
+
   it('believes a clock that goes back at once, and says so', () => {
     const { clock, time, logger } = setUp();
     clock.jumpWallClock(-3_600_000);

@@ -1,0 +1,1 @@
+export type { ReprocessRegister, ReprocessTask } from '../../scopes/reprocess-tasks.js';
