@@ -84,7 +84,10 @@ export async function benchApi(engine: BenchEngine, load: ApiLoad): Promise<read
 
 function questions({ periods }: ApiLoad, mappings: string): readonly Question[] {
   const iso = (instant: number) => new Date(instant * 1000).toISOString().replace('.000Z', '');
-  const range = `begin=${iso(FIRST)}&end=${iso(FIRST + periods * HOUR)}`;
+  // Whole months, as clients and Horizon ask for them.
+  const last = new Date((FIRST + periods * HOUR) * 1000);
+  const nextMonth = Date.UTC(last.getUTCFullYear(), last.getUTCMonth() + 1) / 1000;
+  const range = `begin=${iso(FIRST)}&end=${iso(nextMonth)}`;
   const summary = (key: string, groupby: string, p95AtMost: number): Question => ({
     key: `summary.${key}`,
     what: `v2 summary, ${groupby === '' ? 'no group-by' : `by ${groupby}`}`,

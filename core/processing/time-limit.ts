@@ -1,6 +1,9 @@
 import { type Clock, UnavailableError } from '../plugin-api/index.js';
 import type { Bound } from '../rating/bound.js';
 
+/** One reason for all: without it each abort would build an exception with its stack. */
+const DONE = new Error('the work is done');
+
 /**
  * Runs `work` with a signal that is aborted after the limit or with the outer signal, whichever comes first.
  * @throws UnavailableError RATECAT_TIMEOUT after the limit, also when `work` ignores its signal.
@@ -33,7 +36,7 @@ export async function withTimeLimit<T>(
   try {
     return await Promise.race([work(inner.signal), aborted]);
   } finally {
-    timer.abort();
+    timer.abort(DONE);
     outer.removeEventListener('abort', abort);
   }
 }
