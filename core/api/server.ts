@@ -288,10 +288,20 @@ export class ApiServer implements Lifecycle {
       });
       return;
     }
+    const { signal } = request.facts.abort;
+    if (signal.aborted && error === signal.reason) {
+      // Nobody's fault that an operator could look for: the caller left, the time is over, or the server stops.
+      this.#parts.logger.info('request abandoned', {
+        request: request.facts.id,
+        reason: describeError(error),
+      });
+      await send(request, reply, plainFault(503, describeError(error), accept, request.method));
+      return;
+    }
     const status = statusOf(error);
     if (status >= 500) {
       this.#parts.logger.error('request failed', {
-        request: request.facts?.id,
+        request: request.facts.id,
         method: request.method,
         path: pathOf(request),
         reason: describeError(error),
