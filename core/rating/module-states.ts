@@ -1,4 +1,4 @@
-import type { SqlDatabase, SqlReader, SqlTransaction } from '../plugin-api/index.js';
+import type { RatingModule, SqlDatabase, SqlReader, SqlTransaction } from '../plugin-api/index.js';
 
 export interface ModuleState {
   readonly enabled: boolean;
@@ -72,6 +72,12 @@ export class ModuleStates {
     const rows = await reader.query('SELECT value FROM ratecat_revisions WHERE name = ?', [REVISION]);
     return rows[0] === undefined ? 0 : Number(rows[0][0]);
   }
+}
+
+/** What people are shown: a module that is always on ignores what is stored. */
+export function shownState(module: RatingModule, stored: ModuleState | undefined): ModuleState {
+  if (module.alwaysEnabled === true) return { ...NEW_STATE, enabled: true };
+  return stored ?? NEW_STATE;
 }
 
 /** Tells every processor that something about the rules changed; part of the changing transaction. */

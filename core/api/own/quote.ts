@@ -9,9 +9,10 @@ import {
   STORED_PLACES,
 } from '../../plugin-api/index.js';
 import { type QuotedResource, Quotes } from '../../rating/quotes.js';
+import type { JsonInput } from '../exact-body.js';
 import type { ApiServices, SourceFacts } from '../services.js';
 import { Fault } from '../v2/faults.js';
-import { type JsonInput, membersOf, readJson } from '../v2/json-body.js';
+import { membersOf, readJson } from '../v2/json-body.js';
 import { QUOTE_ANSWER } from './answer-schemas.js';
 import { codeOfStatus, invalid, OwnFault } from './own-fault.js';
 import { type DocumentedSchema, type OwnAnswer, type OwnCall, type OwnRoute, ownRoute } from './own-route.js';

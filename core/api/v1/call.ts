@@ -1,11 +1,12 @@
 import type { Instant } from '../../plugin-api/index.js';
 import type { Identity } from '../auth/identity.js';
+import type { JsonInput } from '../exact-body.js';
 import type { ApiRequest } from '../exchange.js';
 import { badRequest } from './faults.js';
 import { parseLenientDate } from './lenient-date.js';
 import { Model, type ModelShape, pythonBoolean } from './model.js';
 import { invalidInput, wrongType } from './python-repr.js';
-import { type JsonInput, membersOf, readBody } from './request-body.js';
+import { membersOf, readBody } from './request-body.js';
 
 /** What a method takes. */
 export interface CallShape {

@@ -1,7 +1,8 @@
 import { isDecimal } from '../../plugin-api/index.js';
+import type { JsonInput } from '../exact-body.js';
 import { badRequest, type V1Fault } from './faults.js';
 import { invalidInput, mandatoryMissing, pythonType, wrongType } from './python-repr.js';
-import { type JsonInput, membersOf } from './request-body.js';
+import { membersOf } from './request-body.js';
 
 export interface ModelShape {
   /** What errors call the body: the reference's name of the parameter. */

@@ -1,7 +1,7 @@
 import { isDecimal } from '../../plugin-api/index.js';
+import type { JsonInput } from '../exact-body.js';
 import { pythonFloat } from '../python-json.js';
 import { badRequest, type V1Fault } from './faults.js';
-import type { JsonInput } from './request-body.js';
 
 /** Longer texts of callers are cut when an error repeats them. */
 const LONGEST_ECHO = 1000;

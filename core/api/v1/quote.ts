@@ -8,6 +8,7 @@ import {
   STORED_PLACES,
 } from '../../plugin-api/index.js';
 import { type QuotedResource, Quotes } from '../../rating/quotes.js';
+import { isJsonObject, isModest, type JsonInput } from '../exact-body.js';
 import type { ApiResponse } from '../exchange.js';
 import type { ApiServices } from '../services.js';
 import type { V1Call } from './call.js';
@@ -15,7 +16,6 @@ import { badRequest, jsonAnswer } from './faults.js';
 import { authorize, type V1Method } from './method.js';
 import { Model } from './model.js';
 import { invalidInput, mandatoryMissing, wrongType } from './python-repr.js';
-import { isJsonObject, isModest, type JsonInput } from './request-body.js';
 
 const REQUEST = { argument: 'res_data', attributes: ['resources'] };
 const RESOURCE = { argument: 'res_data.resources', attributes: ['service', 'desc', 'volume'] };

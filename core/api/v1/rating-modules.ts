@@ -1,5 +1,5 @@
 import { compareText } from '../../plugin-api/index.js';
-import { type ModuleState, raiseRevision } from '../../rating/module-states.js';
+import { type ModuleState, raiseRevision, shownState } from '../../rating/module-states.js';
 import type { LoadedModule } from '../../rating/rule-sets.js';
 import type { ApiResponse } from '../exchange.js';
 import type { PythonValue } from '../python-json.js';
@@ -12,8 +12,6 @@ const MODULE = {
   argument: 'module',
   attributes: ['module_id', 'description', 'enabled', 'hot-config', 'priority'],
 };
-const NEW_STATE: ModuleState = { enabled: false, priority: 1 };
-
 /** `/v1/rating/modules`: which modules rate, and in which order. */
 export class RatingModules {
   readonly #services: ApiServices;
@@ -98,8 +96,7 @@ export class RatingModules {
 }
 
 function moduleJson({ name, module }: LoadedModule, state: ModuleState | undefined): PythonValue {
-  const isAlways = module.alwaysEnabled === true;
-  const { enabled, priority } = isAlways || state === undefined ? { ...NEW_STATE, enabled: isAlways } : state;
+  const { enabled, priority } = shownState(module, state);
   return {
     module_id: name,
     description: module.description,

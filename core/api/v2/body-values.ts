@@ -1,6 +1,6 @@
 import { type Instant, isDecimal } from '../../plugin-api/index.js';
+import type { JsonInput } from '../exact-body.js';
 import { parseIsoTime } from './iso-time.js';
-import type { JsonInput } from './json-body.js';
 import { pythonLiteral } from './python-literal.js';
 import { Refusal, type Validator } from './validation.js';
 

@@ -6,8 +6,9 @@ import {
   type Period,
   type RatedPoint,
 } from '../../plugin-api/index.js';
+import type { JsonInput } from '../exact-body.js';
 import { parseIsoTime } from './iso-time.js';
-import { type JsonInput, membersOf } from './json-body.js';
+import { membersOf } from './json-body.js';
 import { Refusal, type Validator } from './validation.js';
 
 export type BodyPoint = RatedPoint;

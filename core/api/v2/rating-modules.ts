@@ -1,4 +1,4 @@
-import type { ModuleState } from '../../rating/module-states.js';
+import { type ModuleState, shownState } from '../../rating/module-states.js';
 import type { LoadedModule } from '../../rating/rule-sets.js';
 import type { ApiRequest, ApiResponse } from '../exchange.js';
 import type { PythonValue } from '../python-json.js';
@@ -9,8 +9,6 @@ import { emptyAnswer, Fault, jsonAnswer } from './faults.js';
 import { optional, readBody } from './validation.js';
 
 const BODY = { fields: { enabled: optional(boolean), priority: optional(jsonInteger) } };
-const NEW_STATE: ModuleState = { enabled: false, priority: 1 };
-
 /** `/v2/rating/modules`: which modules rate, and in which order. */
 export class RatingModules {
   readonly #services: ApiServices;
@@ -71,8 +69,7 @@ export class RatingModules {
 }
 
 function moduleJson({ name, module }: LoadedModule, state: ModuleState | undefined): PythonValue {
-  const isAlways = module.alwaysEnabled === true;
-  const { enabled, priority } = isAlways || state === undefined ? { ...NEW_STATE, enabled: isAlways } : state;
+  const { enabled, priority } = shownState(module, state);
   return {
     module_id: name,
     description: module.description,

@@ -1,4 +1,5 @@
 import { type Instant, isRatecatError, type Period } from '../../plugin-api/index.js';
+import type { ReprocessTask } from '../../scopes/reprocess-tasks.js';
 import type { ScopeState } from '../../scopes/scope-states.js';
 import type { ApiRequest, ApiResponse } from '../exchange.js';
 import type { ApiServices } from '../services.js';
@@ -8,7 +9,6 @@ import { badRequest, type Fault, jsonAnswer } from './faults.js';
 import { nakedTime } from './iso-time.js';
 import { pythonLiteral } from './python-literal.js';
 import { multi, PAGINATION, single, text } from './query-values.js';
-import type { ReprocessTask } from './reprocess-register.js';
 import { findScopes } from './scope-lookup.js';
 import { optional, readBody, readQuery, required, withDefault } from './validation.js';
 

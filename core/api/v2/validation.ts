@@ -1,6 +1,7 @@
+import type { JsonInput } from '../exact-body.js';
 import type { ApiRequest } from '../exchange.js';
 import { badRequest, type Fault } from './faults.js';
-import { type JsonInput, membersOf, readJson } from './json-body.js';
+import { membersOf, readJson } from './json-body.js';
 import { pythonLiteral } from './python-literal.js';
 
 /** Why a value was refused, in the words of the reference, and where inside the value. */

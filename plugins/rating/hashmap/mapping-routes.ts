@@ -10,7 +10,8 @@ import {
   ok,
   type WireRoute,
 } from '../../shared/config-call.js';
-import { naiveDate, spacedDate } from '../../shared/rule-dates.js';
+import { naiveDate } from '../../shared/rule-dates.js';
+import { checkNotPast, checkOrder, endOfRunning } from '../../shared/rule-validity.js';
 import { COST_DECIMALS, DESCRIPTION_LENGTH, RULE_NAME_LENGTH, validTogether } from './price-list.js';
 import { storedMappingColumns } from './rule-pairing.js';
 import {
@@ -261,18 +262,6 @@ function readMapping(model: ModelBody) {
 
 type RequestedMapping = ReturnType<typeof readMapping>;
 
-function checkNotPast(start: Instant | undefined, now: Instant): void {
-  if (start === undefined || start >= now) return;
-  const dates = `start=[${spacedDate(start)}] current time=[${spacedDate(now)}]`;
-  throw badRequest(`Cannot create a rule with start in the past. ${dates}.`);
-}
-
-function checkOrder(start: Instant, end: Instant | null): void {
-  if (end === null || end >= start) return;
-  const dates = `start=[${spacedDate(start)}] end=[${spacedDate(end)}]`;
-  throw badRequest(`Cannot create a rule with start after end. ${dates}.`);
-}
-
 function checkParents(parents: RequestedParents, value: string | null): void {
   checkOneParent(parents);
   const hasValue = value !== null && value !== '';
@@ -332,22 +321,9 @@ function changesOfRunning(
   requested: RequestedMapping,
   now: Instant,
 ): MappingColumns | undefined {
-  const differs = differsBesidesEnd(stored, requested);
-  // Clients repeat a change after its 302; the repetition must not be an error.
-  if (!differs && stored.end !== null && requested.end === stored.end) return undefined;
-  if (stored.end !== null)
-    throw badRequest('Cannot update a rule that was already processed and has a defined end date.');
-  if (differs) {
-    throw badRequest(
-      'You are allowed to update only the attribute [end] as this rule is already running as it started on ' +
-        `[${spacedDate(stored.start)}]`,
-    );
-  }
-  if (requested.end !== undefined && requested.end < now) {
-    const dates = `end=[${spacedDate(requested.end)}] current time=[${spacedDate(now)}]`;
-    throw badRequest(`End date must be in the future. ${dates}`);
-  }
-  return { ...storedMappingColumns(stored), end: requested.end ?? null };
+  const { end } = requested;
+  const change = endOfRunning(stored, { end, differs: differsBesidesEnd(stored, requested) }, now);
+  return change === undefined ? undefined : { ...storedMappingColumns(stored), ...change };
 }
 
 /** What is absent or empty counts as unchanged; a type that is absent counts as flat. */

@@ -10,7 +10,8 @@ import {
   ok,
   type WireRoute,
 } from '../../shared/config-call.js';
-import { naiveDate, spacedDate } from '../../shared/rule-dates.js';
+import { naiveDate } from '../../shared/rule-dates.js';
+import { checkNotPast, checkOrder, endOfRunning } from '../../shared/rule-validity.js';
 import {
   ALIVE,
   type Condition,
@@ -202,21 +203,9 @@ function contentOfRunning(
   requested: RequestedScript,
   now: Instant,
 ): ScriptContent | undefined {
-  const differs = differsBesidesEnd(stored, requested);
-  if (!differs && stored.end !== null && requested.end === stored.end) return undefined;
-  if (stored.end !== null)
-    throw badRequest('Cannot update a rule that was already processed and has a defined end date.');
-  if (differs) {
-    throw badRequest(
-      'You are allowed to update only the attribute [end] as this rule is already running as it started on ' +
-        `[${spacedDate(stored.start)}]`,
-    );
-  }
-  if (requested.end !== undefined && requested.end < now) {
-    const dates = `end=[${spacedDate(requested.end)}] current time=[${spacedDate(now)}]`;
-    throw badRequest(`End date must be in the future. ${dates}`);
-  }
-  return { ...stored, end: requested.end ?? null };
+  const { end } = requested;
+  const change = endOfRunning(stored, { end, differs: differsBesidesEnd(stored, requested) }, now);
+  return change === undefined ? undefined : { ...stored, ...change };
 }
 
 /** What is absent or empty counts as unchanged, as clients send the whole script back. */
@@ -243,18 +232,6 @@ function requiredData({ data }: RequestedScript): string {
   if (data === null)
     throw badRequest("Invalid input for field/attribute data. Value: 'None'. Mandatory field missing.");
   return data;
-}
-
-function checkNotPast(start: Instant | undefined, now: Instant): void {
-  if (start === undefined || start >= now) return;
-  const dates = `start=[${spacedDate(start)}] current time=[${spacedDate(now)}]`;
-  throw badRequest(`Cannot create a rule with start in the past. ${dates}.`);
-}
-
-function checkOrder(start: Instant, end: Instant | null): void {
-  if (end === null || end >= start) return;
-  const dates = `start=[${spacedDate(start)}] end=[${spacedDate(end)}]`;
-  throw badRequest(`Cannot create a rule with start after end. ${dates}.`);
 }
 
 async function removeScript(call: ConfigCall): Promise<ConfigResponse> {

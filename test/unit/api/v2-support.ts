@@ -1,8 +1,8 @@
 import type { Identity } from '../../../core/api/auth/identity.js';
 import type { Policy, PolicyTarget } from '../../../core/api/auth/policy.js';
-import type { ReprocessRegister, ReprocessTask } from '../../../core/api/v2/reprocess-register.js';
 import { V2Api } from '../../../core/api/v2/v2-api.js';
 import { DataError } from '../../../core/plugin-api/index.js';
+import type { ReprocessRegister, ReprocessTask } from '../../../core/scopes/reprocess-tasks.js';
 import type { ScopeStates } from '../../../core/scopes/scope-states.js';
 import {
   type ApiOptions,

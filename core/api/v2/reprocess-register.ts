@@ -1,1 +1,0 @@
-export type { ReprocessRegister, ReprocessTask } from '../../scopes/reprocess-tasks.js';
