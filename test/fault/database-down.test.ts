@@ -6,7 +6,7 @@ import { type Mariadb, startMariadb } from '../support/services/mariadb.js';
 import {
   assertWhole,
   clearAway,
-  lastHour,
+  lastDue,
   periodsStored,
   smallDaemon,
   startDaemon,
@@ -31,7 +31,7 @@ if (serviceInstalled('mariadb')) {
 
     it(`is waited for, ${KILLS} times killed with -9: no period is lost or doubled, no restart of ours needed`, async () => {
       const url = await mariadb.createDatabase('killed');
-      const start = lastHour() - PERIODS * 3600;
+      const start = lastDue() - PERIODS * 3600;
       const daemon = await smallDaemon({ url, start, scopes: SCOPES, collectDelayMs: 15 });
       const up = startDaemon(daemon);
       for (let kills = 0; kills < KILLS; kills++) {

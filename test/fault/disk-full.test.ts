@@ -11,7 +11,7 @@ import { type Command, PROGRAM, ratecat } from '../support/daemon.js';
 import {
   assertWhole,
   clearAway,
-  lastHour,
+  lastDue,
   periodsStored,
   smallDaemon,
   startDaemon,
@@ -20,7 +20,7 @@ import {
 } from '../support/small-daemon.js';
 
 const PERIODS = 300;
-const START = lastHour() - PERIODS * 3600;
+const START = lastDue() - PERIODS * 3600;
 const SCOPES = ['alpha', 'beta'];
 const FULL = /No space is left|SQLITE_IOERR_WRITE|Syncing the database \S+ failed/;
 

@@ -11,7 +11,7 @@ import { type Galera, startGalera } from '../support/services/galera.js';
 import {
   assertWhole,
   clearAway,
-  lastHour,
+  lastDue,
   periodsStored,
   type SmallDaemon,
   smallDaemon,
@@ -38,7 +38,7 @@ if (serviceInstalled('galera')) {
     function processorOn(node: number, database: string, collectDelayMs: number): Promise<SmallDaemon> {
       return smallDaemon({
         url: galera.url(database, node),
-        start: lastHour() - PERIODS * 3600,
+        start: lastDue() - PERIODS * 3600,
         scopes: SCOPES,
         collectDelayMs,
         // Well above the time that the survivors wait for a silent node.
@@ -93,7 +93,7 @@ if (serviceInstalled('galera')) {
       for (const node of [0, 1, 2])
         await assertWhole(galera.url('killed', node), {
           scopes: SCOPES,
-          start: lastHour() - PERIODS * 3600,
+          start: lastDue() - PERIODS * 3600,
           period: 3600,
           least: PERIODS,
         });
@@ -128,7 +128,7 @@ if (serviceInstalled('galera')) {
       assert.equal((await up.stop()).code, 0);
       await assertWhole(galera.url('rolling', 2), {
         scopes: SCOPES,
-        start: lastHour() - PERIODS * 3600,
+        start: lastDue() - PERIODS * 3600,
         period: 3600,
         least: PERIODS,
       });

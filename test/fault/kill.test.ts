@@ -7,12 +7,13 @@ import { openDatabase } from '../../core/database/open-database.js';
 import { SeededRandom } from '../simulation/seeded-random.js';
 import { Command, ROOT, writeConfig } from '../support/daemon.js';
 import { describeOnEngines } from '../support/engines.js';
+import { lastDue } from '../support/small-daemon.js';
 
 const KILLS = Number(process.env.FAULT_KILLS ?? 100);
 const SEED = Number(process.env.FAULT_SEED ?? Date.now() % 1_000_000);
 const SCOPES = ['alpha', 'beta', 'gamma'];
 const HOURS = 2500;
-const END = Math.floor(Date.now() / 3_600_000) * 3600;
+const END = lastDue();
 const START = END - HOURS * 3600;
 
 describeOnEngines('kill -9 during catch-up', (engine) => {

@@ -18,7 +18,7 @@ import {
 import { freePort } from '../support/services/free-port.js';
 import {
   clearAway,
-  lastHour,
+  lastDue,
   type SmallDaemon,
   smallDaemon,
   startDaemon,
@@ -28,7 +28,7 @@ import {
 import { type StoredPrice, storedPrices } from '../support/stored-prices.js';
 
 const PERIODS = 4;
-const START = lastHour() - PERIODS * 3600;
+const START = lastDue() - PERIODS * 3600;
 const TIMEOUT_SECONDS = 1;
 
 /** What the faulty server would have said; each fault bends it. */

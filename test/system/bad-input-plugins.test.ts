@@ -7,7 +7,7 @@ import { ratecat } from '../support/daemon.js';
 import {
   clearAway,
   FIXTURES,
-  lastHour,
+  lastDue,
   periodsStored,
   type SmallDaemon,
   smallDaemon,
@@ -19,7 +19,7 @@ import { storedPrices } from '../support/stored-prices.js';
 
 after(clearAway);
 
-const START = lastHour() - 4 * 3600;
+const START = lastDue() - 4 * 3600;
 
 function newDaemon(change: object): Promise<SmallDaemon> {
   return smallDaemon({ start: START, change });

@@ -4,10 +4,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { Command, ROOT, ratecat, writeConfig } from '../support/daemon.js';
+import { lastDue } from '../support/small-daemon.js';
 import { storedPrices, waitForPrices } from '../support/stored-prices.js';
 
 const HOUR = 3600;
-const END = Math.floor(Date.now() / 1000 / HOUR) * HOUR;
+const END = lastDue();
 const START = END - 20 * HOUR;
 
 function isoTime(instant: number): string {

@@ -7,6 +7,7 @@ import { text } from 'node:stream/consumers';
 import { after, before, describe, it } from 'node:test';
 import { openDatabase } from '../../core/database/open-database.js';
 import { Command, PROGRAM, ROOT, ratecat, writeConfig } from '../support/daemon.js';
+import { lastDue } from '../support/small-daemon.js';
 
 let folder: string;
 before(async () => {
@@ -53,7 +54,7 @@ async function newConfig(change: object = {}): Promise<string> {
       wait_periods: 1,
       scope_key: 'project_id',
       metrics: './metrics.yml',
-      start: new Date((Math.floor(Date.now() / 3_600_000) - 30) * 3_600_000).toISOString(),
+      start: new Date((lastDue() - 30 * 3600) * 1000).toISOString(),
     },
     fetcher: { plugin: 'static', options: { scopes: ['alpha', 'beta'] } },
     collector: {

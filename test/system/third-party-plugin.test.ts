@@ -12,7 +12,7 @@ import { Decimal } from '../../core/plugin-api/index.js';
 import { ROOT, ratecat } from '../support/daemon.js';
 import {
   clearAway,
-  lastHour,
+  lastDue,
   type SmallDaemon,
   smallDaemon,
   startDaemon,
@@ -24,7 +24,7 @@ import { storedPrices } from '../support/stored-prices.js';
 const run = promisify(execFile);
 const EXAMPLE = join(ROOT, 'examples/ratecat-collector-weather');
 const PERIODS = 6;
-const START = lastHour() - PERIODS * 3600;
+const START = lastDue() - PERIODS * 3600;
 const STATIONS = { meadow: ['north', 'south'], hill: ['top'] };
 
 /** What the packed example says about the weather. */

@@ -7,7 +7,7 @@ import { describeOnEngines } from '../support/engines.js';
 import {
   assertWhole,
   clearAway,
-  lastHour,
+  lastDue,
   periodsStored,
   smallDaemon,
   startDaemon,
@@ -29,7 +29,7 @@ function ratedBy({ stderr }: Command): number {
 describe('several processors on one SQLite file', () => {
   const SCOPES = ['alpha', 'beta', 'gamma', 'delta'];
   const PERIODS = 150;
-  const start = lastHour() - PERIODS * 3600;
+  const start = lastDue() - PERIODS * 3600;
   const whole = { scopes: SCOPES, start, period: 3600, least: PERIODS };
   const all = (url: string) => async () => (await periodsStored(url)) === PERIODS * SCOPES.length;
 
@@ -84,7 +84,7 @@ describe('several processors on one SQLite file', () => {
 
 describeOnEngines('a processor that sleeps longer than its lease', (engine) => {
   const PERIODS = 8;
-  const start = lastHour() - PERIODS * 3600;
+  const start = lastDue() - PERIODS * 3600;
   const scopes = ['alpha'];
 
   /** Stops the process between two transactions: a sleeping owner of the database's lock would stop everybody. */
