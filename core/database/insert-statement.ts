@@ -1,21 +1,42 @@
 import type { BulkInsert, ConflictRule, SqlDialect } from '../plugin-api/index.js';
 import { SQLITE_ADD } from './dialects.js';
 
+type Statements = (count: number) => string;
+
+/** What the last insert with these columns was made from; callers of hot paths keep the list of columns. */
+interface Made extends Pick<BulkInsert, 'table' | 'onConflict'> {
+  readonly dialect: SqlDialect;
+  readonly statements: Statements;
+}
+
+const byColumns = new WeakMap<readonly string[], Made>();
+
 /** Gives the statement for a number of rows; makes each only once. */
-export function insertStatements(dialect: SqlDialect, insert: BulkInsert): (count: number) => string {
+export function insertStatements(dialect: SqlDialect, insert: BulkInsert): Statements {
+  const { table, columns, onConflict } = insert;
+  const last = byColumns.get(columns);
+  if (last?.table === table && last.onConflict === onConflict && last.dialect === dialect)
+    return last.statements;
   const made = new Map<number, string>();
-  return (count) => {
-    const sql = made.get(count) ?? insertStatement(dialect, insert, count);
+  const shape = { table, columns, onConflict };
+  const statements = (count: number) => {
+    const sql = made.get(count) ?? insertStatement(dialect, shape, count);
     made.set(count, sql);
     return sql;
   };
+  byColumns.set(columns, { dialect, table, onConflict, statements });
+  return statements;
 }
 
 /** `INSERT … VALUES` for `count` rows of the table. */
-export function insertStatement(dialect: SqlDialect, insert: BulkInsert, count: number): string {
+export function insertStatement(
+  dialect: SqlDialect,
+  insert: Omit<BulkInsert, 'rows'>,
+  count: number,
+): string {
   const row = `(${insert.columns.map(() => '?').join(',')})`;
   const values = Array.from({ length: count }, () => row).join(',');
-  const names = columns(insert.columns).join(',');
+  const names = quoted(insert.columns).join(',');
   return `INSERT INTO ${quote(insert.table)} (${names}) VALUES ${values}${conflictClause(dialect, insert.onConflict)}`;
 }
 
@@ -26,28 +47,28 @@ function conflictClause(dialect: SqlDialect, rule: ConflictRule | undefined): st
 
 function sqliteConflict(rule: ConflictRule): string {
   const changes = [
-    ...columns(rule.addDecimal).map((column) => `${column}=${SQLITE_ADD}(${column},excluded.${column})`),
-    ...columns(rule.addInteger).map((column) => `${column}=${column}+excluded.${column}`),
-    ...columns(rule.replace).map((column) => `${column}=excluded.${column}`),
+    ...quoted(rule.addDecimal).map((column) => `${column}=${SQLITE_ADD}(${column},excluded.${column})`),
+    ...quoted(rule.addInteger).map((column) => `${column}=${column}+excluded.${column}`),
+    ...quoted(rule.replace).map((column) => `${column}=excluded.${column}`),
   ];
   const action = changes.length === 0 ? 'NOTHING' : `UPDATE SET ${changes.join(',')}`;
-  return ` ON CONFLICT (${columns(rule.key).join(',')}) DO ${action}`;
+  return ` ON CONFLICT (${quoted(rule.key).join(',')}) DO ${action}`;
 }
 
 function mysqlConflict(rule: ConflictRule): string {
-  const added = [...columns(rule.addDecimal), ...columns(rule.addInteger)];
+  const added = [...quoted(rule.addDecimal), ...quoted(rule.addInteger)];
   const changes = [
     ...added.map((column) => `${column}=${column}+VALUES(${column})`),
-    ...columns(rule.replace).map((column) => `${column}=VALUES(${column})`),
+    ...quoted(rule.replace).map((column) => `${column}=VALUES(${column})`),
   ];
   // INSERT IGNORE would also swallow values that do not fit.
-  const unchanged = columns(rule.key)
+  const unchanged = quoted(rule.key)
     .slice(0, 1)
     .map((column) => `${column}=${column}`);
   return ` ON DUPLICATE KEY UPDATE ${(changes.length === 0 ? unchanged : changes).join(',')}`;
 }
 
-function columns(names: readonly string[] = []): readonly string[] {
+function quoted(names: readonly string[] = []): readonly string[] {
   return names.map(quote);
 }
 

@@ -18,7 +18,7 @@ import {
 import type { DescriptorDictionary } from './descriptor-dictionary.js';
 import type { Pipeline, ProcessingMetric } from './pipeline.js';
 import { checkCollected } from './plugin-answers.js';
-import { withTimeLimit } from './time-limit.js';
+import { LimitedWork } from './time-limit.js';
 
 export interface CollectedFrame {
   readonly frame: Frame<MeasuredPoint>;
@@ -47,44 +47,35 @@ export class FrameCollector {
     dictionary: DescriptorDictionary,
     signal: AbortSignal,
   ): Promise<CollectedFrame> {
-    signal.throwIfAborted();
-    // Not AbortSignal.any: a signal that outlives the period would keep something of every period it was combined for.
-    const either = new AbortController();
-    const follow = () => either.abort(signal.reason);
-    signal.addEventListener('abort', follow, { once: true });
+    const together = new LimitedWork(this.#clock, signal);
     try {
       const answers = await Promise.all(
-        this.#metrics.map((metric) => this.#limit(() => this.#ask(metric, scope, period, either.signal))),
+        this.#metrics.map((metric) => this.#limit(() => this.#ask(metric, scope, period, together))),
       );
       return this.#build(scope, period, answers, dictionary);
     } catch (error) {
-      either.abort(error);
-      throw error;
+      const reason = signal.aborted ? signal.reason : error;
+      together.end(reason);
+      throw reason;
     } finally {
-      signal.removeEventListener('abort', follow);
+      together.end();
     }
   }
 
   async #ask(
-    metric: ProcessingMetric,
+    { metric }: ProcessingMetric,
     scope: Scope,
     period: Period,
-    signal: AbortSignal,
+    together: LimitedWork,
   ): Promise<Collected> {
     const { collector, collectorName, settings } = this.#pipeline;
-    signal.throwIfAborted();
     try {
-      const answer = await withTimeLimit(
-        `Collector '${collectorName}'`,
-        settings.metricTimeoutMs,
-        this.#clock,
-        signal,
-        (limited) => collector.collect({ metric: metric.metric, scope, period }, limited),
+      const answer = await together.run(`Collector '${collectorName}'`, settings.metricTimeoutMs, (limited) =>
+        collector.collect({ metric, scope, period }, limited),
       );
       return checkCollected(collectorName, answer);
     } catch (error) {
-      if (signal.aborted) throw error;
-      throw withMetric(metric.metric.ratedName, error);
+      throw withMetric(metric.ratedName, error);
     }
   }
 

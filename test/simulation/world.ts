@@ -668,13 +668,14 @@ export class SimulatedProcessor {
               : 'lost after'
             : 'kept';
           world.dirty = true;
-          const unknown = new UnavailableError('RATECAT_COMMIT_UNKNOWN', 'the connection broke at COMMIT');
+          const unknown = () =>
+            new UnavailableError('RATECAT_COMMIT_UNKNOWN', 'the connection broke at COMMIT');
           const result = await real.transaction(async (tx) => {
             const value = await work(this.#guardedTransaction(tx));
-            if (fate === 'lost before') throw unknown;
+            if (fate === 'lost before') throw unknown();
             return value;
           });
-          if (fate === 'lost after') throw unknown;
+          if (fate === 'lost after') throw unknown();
           return result;
         });
       },

@@ -57,8 +57,7 @@ export class RollUpChanges {
     // Ascending keys: neighbours in the table, and one order for all writers.
     changes.sort(([left], [right]) => left - right);
     await tx.insertRows({
-      table: 'ratecat_sql_daily',
-      columns: ['day', 'scope', 'descriptor', 'quantity', 'price', 'points'],
+      ...DAILY,
       rows: changes.map(([descriptor, { quantity, price, points }]) => [
         slice.day,
         slice.scope,
@@ -67,7 +66,6 @@ export class RollUpChanges {
         price.toStored().toString(),
         points,
       ]),
-      onConflict: { ...SUMS, key: ['day', 'scope', 'descriptor'] },
     });
     if (changes.some(([, { points }]) => points < 0))
       await dropEmpty(tx, 'daily', 'day', slice.day, slice.scope);
@@ -98,8 +96,7 @@ export class MonthlyChanges {
   async apply(tx: SqlTransaction, { scope, month }: Omit<RollUpSlice, 'day'>): Promise<void> {
     const changes = [...this.#sums].filter(([, sum]) => isChange(sum));
     await tx.insertRows({
-      table: 'ratecat_sql_monthly',
-      columns: ['month', 'scope', 'metric_hash', 'metric', 'quantity', 'price', 'points'],
+      ...MONTHLY,
       rows: changes.map(([metric, { quantity, price, points }]) => [
         month,
         scope,
@@ -109,13 +106,24 @@ export class MonthlyChanges {
         price.toStored().toString(),
         points,
       ]),
-      onConflict: { ...SUMS, key: ['month', 'scope', 'metric_hash'] },
     });
     if (changes.some(([, { points }]) => points < 0)) await dropEmpty(tx, 'monthly', 'month', month, scope);
   }
 }
 
 const SUMS = { addDecimal: ['quantity', 'price'], addInteger: ['points'] } as const;
+
+const DAILY = {
+  table: 'ratecat_sql_daily',
+  columns: ['day', 'scope', 'descriptor', 'quantity', 'price', 'points'],
+  onConflict: { ...SUMS, key: ['day', 'scope', 'descriptor'] },
+} as const;
+
+const MONTHLY = {
+  table: 'ratecat_sql_monthly',
+  columns: ['month', 'scope', 'metric_hash', 'metric', 'quantity', 'price', 'points'],
+  onConflict: { ...SUMS, key: ['month', 'scope', 'metric_hash'] },
+} as const;
 
 function isChange({ quantity, price, points }: Sum): boolean {
   return points !== 0 || !quantity.isZero || !price.isZero;
