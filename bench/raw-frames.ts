@@ -35,6 +35,7 @@ const FRAMES = ['id', 'scope', 'period_begin', 'period_end', 'points', 'snapshot
 const POINTS = ['frame', 'ordinal', 'descriptor', 'quantity', 'price'];
 const SUMS = ['quantity', 'price', 'points'];
 const DAILY = ['day', 'scope', 'descriptor', ...SUMS];
+const DAILY_METRICS = ['day', 'scope', 'metric_hash', 'metric', ...SUMS];
 const MONTHLY = ['month', 'scope', 'metric_hash', 'metric', ...SUMS];
 
 /** All frames of a database of the `sql` storage, in the order in which they were written. */
@@ -106,6 +107,7 @@ interface Sum {
 class RunningSums {
   readonly #descriptors: ReadonlyMap<SqlValue, SqlRow>;
   readonly #daily = new Map<string, Sum>();
+  readonly #dailyMetrics = new Map<string, Sum>();
   readonly #monthly = new Map<string, Sum>();
 
   constructor(descriptors: ReadonlyMap<SqlValue, SqlRow>) {
@@ -116,6 +118,7 @@ class RunningSums {
     const day = utcCalendar.day(begin);
     const month = utcCalendar.month(begin);
     const daily = new Map<number, SqlRow>();
+    const dailyMetrics = new Map<string, SqlRow>();
     const monthly = new Map<string, SqlRow>();
     for (const point of points) {
       const descriptor = Number(point[2]);
@@ -127,8 +130,10 @@ class RunningSums {
         points: 1,
       };
       const daySum = raise(this.#daily, `${day}/${descriptor}`, value);
+      const metricSum = raise(this.#dailyMetrics, `${day}/${scope}/${metric}`, value);
       const monthSum = raise(this.#monthly, `${month}/${scope}/${metric}`, value);
       daily.set(descriptor, [day, scope, descriptor, ...texts(daySum)]);
+      dailyMetrics.set(metric, [day, scope, row[3]!, metric, ...texts(metricSum)]);
       monthly.set(metric, [month, scope, row[3]!, metric, ...texts(monthSum)]);
     }
     return [
@@ -137,6 +142,12 @@ class RunningSums {
         columns: DAILY,
         rows: [...daily].sort(([left], [right]) => left - right).map(([, row]) => row),
         replaces: { key: ['day', 'scope', 'descriptor'], columns: SUMS },
+      },
+      {
+        table: 'ratecat_sql_daily_metrics',
+        columns: DAILY_METRICS,
+        rows: [...dailyMetrics.values()],
+        replaces: { key: ['day', 'scope', 'metric_hash'], columns: SUMS },
       },
       {
         table: 'ratecat_sql_monthly',

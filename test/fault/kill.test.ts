@@ -83,6 +83,7 @@ describeOnEngines('kill -9 during catch-up', (engine) => {
          FROM ratecat_sql_points p JOIN ratecat_sql_frames f ON f.id = p.frame
          JOIN ratecat_sql_scopes s ON s.id = f.scope GROUP BY s.scope_id, f.period_begin ORDER BY s.scope_id, f.period_begin`,
         `SELECT COUNT(*), ${database.dialect.sum('quantity')}, ${database.dialect.sum('price')} FROM ratecat_sql_daily`,
+        `SELECT COUNT(*), ${database.dialect.sum('quantity')}, ${database.dialect.sum('price')} FROM ratecat_sql_daily_metrics`,
         `SELECT COUNT(*), ${database.dialect.sum('quantity')}, ${database.dialect.sum('price')} FROM ratecat_sql_monthly`,
         'SELECT COUNT(*) FROM ratecat_sql_points',
       ];

@@ -9,7 +9,7 @@ import {
 import { Conditions, chunks } from './conditions.js';
 import { matchingDescriptors } from './descriptor-reader.js';
 import { planRange } from './range-plan.js';
-import { MonthlyChanges, RollUpChanges, rollUpSlice } from './roll-ups.js';
+import { MetricChanges, RollUpChanges, rollUpSlice } from './roll-ups.js';
 import { lockScopeRows, visibleRows } from './scopes.js';
 import { storedDecimal } from './stored-values.js';
 
@@ -106,22 +106,22 @@ export class PeriodRemover {
     days: readonly number[],
     descriptors: readonly number[] | undefined,
   ): Promise<void> {
-    const changes = new MonthlyChanges();
+    const changes = new MetricChanges();
     for (const some of someDescriptors(descriptors)) {
       const { where, parameters } = ofDays('r.', scope, days, some);
       const rows = await this.#tx.query(
-        `SELECT 0, MIN(d.metric), SUM(r.points), ${this.#sum('r.quantity')}, ${this.#sum('r.price')}
+        `SELECT r.day, MIN(d.metric), SUM(r.points), ${this.#sum('r.quantity')}, ${this.#sum('r.price')}
          FROM ratecat_sql_daily r JOIN ratecat_sql_descriptors d ON d.id = r.descriptor
-         ${where} GROUP BY d.metric_hash`,
+         ${where} GROUP BY r.day, d.metric_hash`,
         parameters,
       );
-      for (const row of rows) changes.subtract(String(row[1]), toSum(row));
+      for (const row of rows) changes.subtract(Number(row[0]), String(row[1]), toSum(row));
       await this.#tx.execute(
         `DELETE FROM ratecat_sql_daily ${ofDays('', scope, days, some).where}`,
         parameters,
       );
     }
-    await changes.apply(this.#tx, { scope, month: Math.floor(days[0]! / 100) });
+    await changes.apply(this.#tx, scope);
   }
 
   /** Readers start from the frames, so the points vanish with them at once. */

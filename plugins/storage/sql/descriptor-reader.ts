@@ -17,7 +17,7 @@ import { attributesFromText, corrupt, digest } from './stored-values.js';
 const MAX_KNOWN = 100_000;
 const SCAN_STEP = 2_000;
 
-const COLUMNS = 'd.id, d.metric, d.unit, d.groupby, d.metadata, d.description';
+export const DESCRIPTOR_COLUMNS = 'd.id, d.metric, d.unit, d.groupby, d.metadata, d.description';
 
 /** Remembers the descriptors that a query meets, so that the periods it reads share them. */
 export class DescriptorReader {
@@ -36,10 +36,10 @@ export class DescriptorReader {
     for (const some of chunks([...wanted].filter((id) => !this.#known.has(id)))) {
       const conditions = new Conditions().addIn('d.id', some);
       const rows = await this.#reader.query(
-        `SELECT ${COLUMNS} FROM ratecat_sql_descriptors d ${conditions.where}`,
+        `SELECT ${DESCRIPTOR_COLUMNS} FROM ratecat_sql_descriptors d ${conditions.where}`,
         conditions.parameters,
       );
-      for (const row of rows) this.#known.set(Number(row[0]), this.#toDescriptor(row));
+      for (const row of rows) this.#known.set(Number(row[0]), this.#shared(toDescriptor(row)));
     }
   }
 
@@ -50,25 +50,30 @@ export class DescriptorReader {
     return descriptor;
   }
 
-  #toDescriptor(row: SqlRow): Descriptor {
-    return {
-      metric: String(row[1]),
-      unit: String(row[2]),
-      groupby: this.#attributes(String(row[3])),
-      metadata: this.#attributes(String(row[4])),
-      description: row[5] === null ? undefined : String(row[5]),
-    };
+  #shared(descriptor: Descriptor): Descriptor {
+    const { groupby, metadata } = descriptor;
+    return { ...descriptor, groupby: this.#attributes(groupby), metadata: this.#attributes(metadata) };
   }
 
   /** Descriptors of a metric share their list of names. */
-  #attributes(text: string): Attributes {
-    const attributes = attributesFromText(text);
+  #attributes(attributes: Attributes): Attributes {
     const key = JSON.stringify(attributes.names);
     const names = this.#names.get(key);
     if (names !== undefined) return Attributes.of(names, attributes.values);
     if (this.#names.size < MAX_KNOWN) this.#names.set(key, attributes.names);
     return attributes;
   }
+}
+
+/** A row of DESCRIPTOR_COLUMNS. */
+export function toDescriptor(row: SqlRow): Descriptor {
+  return {
+    metric: String(row[1]),
+    unit: String(row[2]),
+    groupby: attributesFromText(String(row[3])),
+    metadata: attributesFromText(String(row[4])),
+    description: row[5] === null ? undefined : String(row[5]),
+  };
 }
 
 /** What filters compare and groups are called: text as it is, everything else as JSON. */

@@ -80,4 +80,24 @@ export const MIGRATIONS: readonly Migration[] = [
       ) ${sql.tableOptions({ compact: true })}`,
     ],
   },
+  {
+    name: '0002-daily-metrics',
+    statements: (sql) => [
+      `CREATE TABLE IF NOT EXISTS ratecat_sql_daily_metrics (
+        day ${sql.integer} NOT NULL,
+        scope ${sql.integer} NOT NULL,
+        metric_hash ${sql.binary(32)} NOT NULL,
+        metric ${sql.longText} NOT NULL,
+        quantity ${sql.decimal} NOT NULL,
+        price ${sql.decimal} NOT NULL,
+        points ${sql.integer} NOT NULL,
+        PRIMARY KEY (day, scope, metric_hash)
+      ) ${sql.tableOptions({ compact: true })}`,
+      'DELETE FROM ratecat_sql_daily_metrics',
+      `INSERT INTO ratecat_sql_daily_metrics (day, scope, metric_hash, metric, quantity, price, points)
+       SELECT r.day, r.scope, d.metric_hash, MIN(d.metric), ${sql.sum('r.quantity')}, ${sql.sum('r.price')}, SUM(r.points)
+       FROM ratecat_sql_daily r JOIN ratecat_sql_descriptors d ON d.id = r.descriptor
+       GROUP BY r.day, r.scope, d.metric_hash`,
+    ],
+  },
 ];

@@ -20,7 +20,7 @@ import { PeriodReader } from './read-periods.js';
 import { FrameWriter } from './replace-period.js';
 import { ScopeReader } from './scopes.js';
 import type { SumKeys } from './sums.js';
-import { TIME_UNITS, total, visibleSums } from './total.js';
+import { TIME_UNITS, TotalReader, visibleSums } from './total.js';
 
 const NO_KEYS: SumKeys = { scope: false, metric: false, descriptor: false, time: 'none' };
 
@@ -37,11 +37,13 @@ export class SqlStorage implements Storage {
   readonly #database: SqlDatabase;
   readonly #calendar: Calendar;
   readonly #frames: FrameWriter;
+  readonly #totals: TotalReader;
 
   constructor(database: SqlDatabase, calendar: Calendar) {
     this.#database = database;
     this.#calendar = calendar;
     this.#frames = new FrameWriter(calendar, new DescriptorWriter());
+    this.#totals = new TotalReader(database, calendar);
   }
 
   async replacePeriod(frame: Frame<RatedPoint>, write: WriteContext, signal: AbortSignal): Promise<void> {
@@ -62,7 +64,7 @@ export class SqlStorage implements Storage {
   }
 
   total(query: TotalQuery, signal: AbortSignal): Promise<TotalPage> {
-    return total(this.#database, this.#calendar, query, signal);
+    return this.#totals.read(query, signal);
   }
 
   async deletePeriods(

@@ -63,7 +63,7 @@ export class SumReader {
   /** The oldest and the newest day with points, as YYYYMMDD; undefined when nothing is stored. */
   async days(): Promise<readonly [number, number] | undefined> {
     const rows = await this.#database.query(
-      'SELECT (SELECT MIN(day) FROM ratecat_sql_daily), (SELECT MAX(day) FROM ratecat_sql_daily)',
+      'SELECT (SELECT MIN(day) FROM ratecat_sql_daily_metrics), (SELECT MAX(day) FROM ratecat_sql_daily_metrics)',
     );
     const [oldest, newest] = rows[0]!;
     return oldest === null ? undefined : [Number(oldest), Number(newest)];
@@ -78,8 +78,12 @@ export class SumReader {
     for (const months of chunks(plan.months))
       yield* this.#readFrom(this.#monthly(months, keys), selection, keys, signal);
     const needsDescriptors = keys.metric || selection.metrics !== undefined;
+    const isByDescriptor = keys.descriptor || selection.descriptors !== undefined;
     for (const days of chunks(plan.days)) {
-      yield* this.#readFrom(this.#daily(days, keys, needsDescriptors), selection, keys, signal);
+      const source = isByDescriptor
+        ? this.#daily(days, keys, needsDescriptors)
+        : this.#dailyMetrics(days, keys);
+      yield* this.#readFrom(source, selection, keys, signal);
     }
     for (const edge of plan.edges) {
       yield* this.#readFrom(pointSource(edge, keys, needsDescriptors), selection, keys, signal);
@@ -127,6 +131,17 @@ export class SumReader {
     };
   }
 
+  #dailyMetrics(days: readonly number[], { time }: SumKeys): Source {
+    return {
+      from: 'ratecat_sql_daily_metrics r',
+      scope: 'r.scope',
+      metric: 'r.metric',
+      metricHash: 'r.metric_hash',
+      descriptor: '0',
+      ...this.#ofDays(days, time),
+    };
+  }
+
   #daily(days: readonly number[], { time }: SumKeys, needsDescriptors: boolean): Source {
     return {
       from: `ratecat_sql_daily r${needsDescriptors ? ' JOIN ratecat_sql_descriptors d ON d.id = r.descriptor' : ''}`,
@@ -134,6 +149,12 @@ export class SumReader {
       metric: 'd.metric',
       metricHash: 'd.metric_hash',
       descriptor: 'r.descriptor',
+      ...this.#ofDays(days, time),
+    };
+  }
+
+  #ofDays(days: readonly number[], time: SumKeys['time']) {
+    return {
       amount: 'r',
       points: 'SUM(r.points)',
       time: {
@@ -145,7 +166,7 @@ export class SumReader {
       }[time],
       end: '0',
       conditions: new Conditions().addIn('r.day', days),
-      instant: (day) => this.#instant(day),
+      instant: (day: number) => this.#instant(day),
     };
   }
 

@@ -9,6 +9,7 @@ import {
   type TotalPage,
   type TotalQuery,
 } from '../../../core/plugin-api/index.js';
+import { ConstantAttributes, type ConstantTexts } from './constant-attributes.js';
 import { DescriptorReader, describedText, matchingDescriptors } from './descriptor-reader.js';
 import { clampRange, planRange } from './range-plan.js';
 import { ScopeReader, visibleRows } from './scopes.js';
@@ -56,39 +57,68 @@ function level({ descriptors }: SumSelection, { time, descriptor }: SumKeys): 'p
   return time === 'day' || descriptor || descriptors !== undefined ? 'days' : 'months';
 }
 
-/** Sums by group: added up by descriptor in the database, folded by attribute here. */
-export async function total(
-  database: SqlDatabase,
-  calendar: Calendar,
-  query: TotalQuery,
-  signal: AbortSignal,
-): Promise<TotalPage> {
-  const fold = new Fold(database, calendar, query);
-  let batch: SumRow[] = [];
-  for await (const row of visibleSums(database, calendar, query, sumKeys(query.groupby), signal)) {
-    batch.push(row);
-    if (batch.length < BATCH) continue;
-    await fold.add(batch);
-    batch = [];
+/** Sums by group: added up by metric or descriptor in the database, folded by attribute here. */
+export class TotalReader {
+  readonly #database: SqlDatabase;
+  readonly #calendar: Calendar;
+  readonly #constants: ConstantAttributes;
+
+  constructor(database: SqlDatabase, calendar: Calendar) {
+    this.#database = database;
+    this.#calendar = calendar;
+    this.#constants = new ConstantAttributes(database);
   }
-  await fold.add(batch);
-  signal.throwIfAborted();
-  const rows = fold.rows();
-  const offset = query.offset ?? 0;
-  return { total: rows.length, rows: rows.slice(offset, offset + (query.limit ?? rows.length)) };
+
+  async read(query: TotalQuery, signal: AbortSignal): Promise<TotalPage> {
+    const groups = (await this.#byMetric(query, signal)) ?? (await this.#fold(query, signal));
+    const rows = groups.rows();
+    const offset = query.offset ?? 0;
+    return { total: rows.length, rows: rows.slice(offset, offset + (query.limit ?? rows.length)) };
+  }
+
+  /** From the sums of metrics, which are far fewer; undefined where they do not tell the groups apart. */
+  async #byMetric(query: TotalQuery, signal: AbortSignal): Promise<Fold | undefined> {
+    const names = attributeNames(query.groupby);
+    const isFine = finestUnit(query.groupby) === 'period' || (query.filters ?? []).length > 0;
+    if (names.length === 0 || isFine) return undefined;
+    const scopes = await visibleRows(this.#database, query.visible);
+    const constants = await this.#constants.find(scopes, query.metrics, names, signal);
+    if (constants === undefined) return undefined;
+    const groups = await this.#fold(query, signal, constants);
+    return (await constants.isStillTrue()) ? groups : undefined;
+  }
+
+  async #fold(query: TotalQuery, signal: AbortSignal, constants?: ConstantTexts): Promise<Fold> {
+    const fold = new Fold(this.#database, this.#calendar, query, constants);
+    const keys = sumKeys(query.groupby, constants !== undefined);
+    let batch: SumRow[] = [];
+    for await (const row of visibleSums(this.#database, this.#calendar, query, keys, signal)) {
+      batch.push(row);
+      if (batch.length < BATCH) continue;
+      await fold.add(batch);
+      batch = [];
+    }
+    await fold.add(batch);
+    signal.throwIfAborted();
+    return fold;
+  }
 }
 
-function sumKeys(groupby: readonly GroupKey[]): SumKeys {
+function sumKeys(groupby: readonly GroupKey[], hasConstants: boolean): SumKeys {
   const has = (kind: GroupKey['kind']) => groupby.some((key) => key.kind === kind);
-  const descriptor = has('attribute');
+  const descriptor = has('attribute') && !hasConstants;
   const finest = finestUnit(groupby);
   return {
-    scope: has('scope'),
+    scope: has('scope') || hasConstants,
     // A descriptor knows its metric.
-    metric: has('type') && !descriptor,
+    metric: hasConstants || (has('type') && !descriptor),
     descriptor,
     time: finest === undefined ? 'none' : finest === 'week' ? 'day' : finest,
   };
+}
+
+function attributeNames(groupby: readonly GroupKey[]): readonly string[] {
+  return groupby.flatMap((key) => (key.kind === 'attribute' ? [key.name] : []));
 }
 
 /** Weeks do not divide months, so together they need days. */
@@ -115,6 +145,7 @@ class Fold {
   readonly #query: TotalQuery;
   readonly #descriptors: DescriptorReader;
   readonly #scopes: ScopeReader;
+  readonly #constants: ConstantTexts | undefined;
   readonly #usesDescriptors: boolean;
   readonly #usesScopes: boolean;
   readonly #finest: TimeUnit | undefined;
@@ -122,12 +153,13 @@ class Fold {
   readonly #attributes = new Map<number, readonly string[]>();
   readonly #groups = new Map<string, Group>();
 
-  constructor(database: SqlDatabase, calendar: Calendar, query: TotalQuery) {
+  constructor(database: SqlDatabase, calendar: Calendar, query: TotalQuery, constants?: ConstantTexts) {
     this.#calendar = calendar;
     this.#query = query;
     this.#descriptors = new DescriptorReader(database);
     this.#scopes = new ScopeReader(database);
-    this.#usesDescriptors = query.groupby.some((key) => key.kind === 'attribute');
+    this.#constants = constants;
+    this.#usesDescriptors = constants === undefined && attributeNames(query.groupby).length > 0;
     this.#usesScopes = query.groupby.some((key) => key.kind === 'scope');
     this.#finest = finestUnit(query.groupby);
   }
@@ -149,7 +181,9 @@ class Fold {
 
   #addRow(row: SumRow): void {
     const slices = this.#finest === undefined ? undefined : this.#timeSlices(row);
-    const attributes = this.#usesDescriptors ? this.#attributeTexts(row.descriptor) : undefined;
+    const attributes = this.#usesDescriptors
+      ? this.#attributeTexts(row.descriptor)
+      : this.#constantTexts(row);
     const texts = this.#query.groupby.map((key, place) => {
       if (key.kind === 'time') return slices!.texts[place]!;
       if (key.kind === 'scope') return this.#scopes.get(row.scope).scope.id;
@@ -167,6 +201,14 @@ class Fold {
     group.quantity = group.quantity.plus(row.quantity);
     group.price = group.price.plus(row.price);
     group.points += row.points;
+  }
+
+  /** By place in the group-by. */
+  #constantTexts({ scope, metric }: SumRow): readonly string[] | undefined {
+    if (this.#constants === undefined) return undefined;
+    const texts = this.#constants.get(scope, metric);
+    let next = 0;
+    return this.#query.groupby.map((key) => (key.kind === 'attribute' ? (texts?.[next++] ?? '') : metric));
   }
 
   /** By place in the group-by. */

@@ -15,6 +15,7 @@ export async function storedDifferences(
   calendar: Calendar,
 ): Promise<readonly string[]> {
   const daily = new Map<string, Sum>();
+  const dailyMetrics = new Map<string, Sum>();
   const monthly = new Map<string, Sum>();
   const counts = new Map<number, number>();
   const points = await database.query(
@@ -31,6 +32,7 @@ export async function storedDifferences(
         differences.push(`descriptor ${descriptor} belongs to scope ${owner}, not ${scope}`);
       counts.set(Number(frame), (counts.get(Number(frame)) ?? 0) + 1);
       add(daily, [calendar.day(Number(begin)), scope!, descriptor!], quantity!, price!, 1);
+      add(dailyMetrics, [calendar.day(Number(begin)), scope!, metric!], quantity!, price!, 1);
       add(monthly, [calendar.month(Number(begin)), scope!, metric!], quantity!, price!, 1);
     }
   }
@@ -42,6 +44,7 @@ export async function storedDifferences(
   return [
     ...differences,
     ...(await compare(database, daily, 'day, scope, descriptor', 'daily')),
+    ...(await compare(database, dailyMetrics, 'day, scope, metric', 'daily_metrics')),
     ...(await compare(database, monthly, 'month, scope, metric', 'monthly')),
   ];
 }
