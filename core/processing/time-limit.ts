@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { type Clock, UnavailableError } from '../plugin-api/index.js';
 import type { Bound } from '../rating/bound.js';
 
@@ -19,6 +20,8 @@ export class LimitedWork {
     outer.throwIfAborted();
     this.#clock = clock;
     this.#outer = outer;
+    // Each piece listens, and so does what it waits for.
+    setMaxListeners(0, this.#inner.signal);
     outer.addEventListener('abort', this.#follow, { once: true });
   }
 

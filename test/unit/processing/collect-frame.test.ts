@@ -31,7 +31,7 @@ function metric(name: string): ProcessingMetric {
   };
 }
 
-function collecting(collect: Collect) {
+function collecting(collect: Collect, metrics: readonly string[] = ['a', 'b']) {
   const collector: Collector = {
     metricOptions: { '~standard': { version: 1, vendor: 'test', validate: (value) => ({ value }) } },
     collect: (request, signal) => collect(request.metric.name, signal),
@@ -42,7 +42,7 @@ function collecting(collect: Collect) {
     source: 'test',
     collectorName: 'test',
     collector,
-    metrics: [metric('a'), metric('b')],
+    metrics: metrics.map(metric),
     settings: { concurrentMetrics: 2, metricTimeoutMs: 1000, lookBack: 0 },
   };
   const frames = new FrameCollector(pipeline as Pipeline, new VirtualClock());
@@ -73,6 +73,21 @@ describe('collecting a frame', () => {
     await many(20_000);
     const each = ((await heap(collectGarbage)) - before) / 20_000;
     assert.ok(each < 8, `${each.toFixed(1)} bytes stay of each period`);
+  });
+
+  it('asks for many metrics without a warning about listeners that leak', async () => {
+    const warnings: string[] = [];
+    const onWarning = ({ message }: Error) => warnings.push(message);
+    process.on('warning', onWarning);
+    const names = Array.from({ length: 30 }, (_, index) => `metric-${index}`);
+    const collect = collecting(async (_, signal) => {
+      await turn(undefined, { signal });
+      return { kind: 'nothing' };
+    }, names);
+    await collect(new AbortController().signal);
+    await turn();
+    process.off('warning', onWarning);
+    assert.deepEqual(warnings, []);
   });
 
   it('aborts the other metrics when one fails, and gives the error of the one that failed', async () => {
