@@ -21,6 +21,8 @@ import { pageNotFound, plainFault } from './faults.js';
 import type { HealthCheck } from './health.js';
 import type { OriginOf, RequestOrigin } from './origin.js';
 import { pythonJson } from './python-json.js';
+import { readablePath } from './readable-path.js';
+import { TooManyRequests } from './too-many-requests.js';
 import { versionDocument } from './versions.js';
 
 /** One answered request, for the log and the metrics. */
@@ -160,6 +162,7 @@ export class ApiServer implements Lifecycle {
       return503OnClosing: false,
       exposeHeadRoutes: false,
       routerOptions: { maxParamLength: 4096 },
+      rewriteUrl: ({ url }: { readonly url?: string | undefined }) => readablePath(url ?? '/'),
     };
     const maxHeaderSize = config.maxHeaderBytes;
     const app =
@@ -196,7 +199,8 @@ export class ApiServer implements Lifecycle {
   }
 
   #addRoutes(app: FastifyInstance): void {
-    const authenticated = { onRequest: (request: FastifyRequest) => this.#authenticate(request) };
+    const authenticate = (request: FastifyRequest, reply: FastifyReply) => this.#authenticate(request, reply);
+    const authenticated = { onRequest: authenticate };
     const { v1, v2, health } = this.#parts;
     const root: ApiArea = { handle: async (request) => versionDocument(request) };
     const nowhere: ApiArea = { handle: async () => pageNotFound() };
@@ -208,17 +212,16 @@ export class ApiServer implements Lifecycle {
     add(['/'], root);
     add(['/v1', '/v1/*'], v1);
     add(['/v2', '/v2/*'], v2);
-    app.setNotFoundHandler(
-      { preHandler: async (request: FastifyRequest) => this.#authenticate(request) },
-      (request, reply) => this.#answer(nowhere, request, reply),
+    app.setNotFoundHandler({ preHandler: authenticate }, (request, reply) =>
+      this.#answer(nowhere, request, reply),
     );
   }
 
   async #addOwn(own: FastifyInstance): Promise<void> {
-    own.addHook('onRequest', async (request) => {
+    own.addHook('onRequest', async (request, reply) => {
       const isPublic = this.#parts.own.publicPaths.includes(request.routeOptions.url ?? '');
       const isKnown = this.#parts.config.auth === 'noauth' || request.headers['x-auth-token'] !== undefined;
-      if (!isPublic || isKnown) await this.#authenticate(request);
+      if (!isPublic || isKnown) await this.#authenticate(request, reply);
     });
     await this.#parts.own.register(own);
   }
@@ -233,12 +236,9 @@ export class ApiServer implements Lifecycle {
       if (isHealthCheck(pathOf(request))) return;
       const result = await count(request);
       if (result.isAllowed || !result.isExceeded) return;
-      reply.header('retry-after', String(Math.max(1, result.ttlInSeconds)));
-      throw Object.assign(
-        new Error(`More than ${max} requests in a minute. Wait ${result.ttlInSeconds} s.`),
-        {
-          statusCode: 429,
-        },
+      throw announced(
+        new TooManyRequests(`More than ${max} requests in a minute.`, result.ttlInSeconds),
+        reply,
       );
     });
   }
@@ -262,13 +262,19 @@ export class ApiServer implements Lifecycle {
     };
   }
 
-  async #authenticate(request: FastifyRequest): Promise<void> {
+  async #authenticate(request: FastifyRequest, reply: FastifyReply): Promise<void> {
     const path = pathOf(request);
     if (isPublic(path)) return;
-    request.facts.identity = await this.#parts.authenticator.authenticate(
-      { headers: request.headers, method: request.method, path },
-      request.facts.abort.signal,
-    );
+    const { headers, method, facts } = request;
+    const { clientAddress } = facts.origin;
+    try {
+      facts.identity = await this.#parts.authenticator.authenticate(
+        { headers, method, path, clientAddress },
+        facts.abort.signal,
+      );
+    } catch (error) {
+      throw announced(error, reply);
+    }
   }
 
   async #answer(area: ApiArea, request: FastifyRequest, reply: FastifyReply): Promise<void> {
@@ -357,6 +363,12 @@ function pathOf(request: FastifyRequest): string {
   const url = request.raw.url ?? '/';
   const mark = url.indexOf('?');
   return mark < 0 ? url : url.slice(0, mark);
+}
+
+/** Tells who has to wait when to come back. */
+function announced(error: unknown, reply: FastifyReply): unknown {
+  if (error instanceof TooManyRequests) reply.header('retry-after', String(error.retryAfterSeconds));
+  return error;
 }
 
 /** Tokens are secrets: what is kept of them is a hash. */

@@ -157,6 +157,7 @@ const api = z.strictObject({
   max_header_kib: whole('', 4, 1024).default(64),
   request_timeout: seconds(1, 3600).prefault(60),
   rate_limit: whole(' of requests per minute', 0, 10_000_000).default(0),
+  refused_rate_limit: whole(' of refused tokens per minute', 0, 10_000_000).default(0),
   anonymous_quotes: z.boolean().default(false),
 });
 

@@ -58,6 +58,8 @@ export interface ApiConfig {
   readonly requestTimeoutSeconds: number;
   /** Requests per token and minute; 0 is off. */
   readonly rateLimitPerMinute: number;
+  /** Tokens that Keystone refuses, per client address and minute; 0 is off. */
+  readonly refusedRateLimitPerMinute: number;
   /** Whether the price list and quotes of `/ratecat/v1` are open to everybody. */
   readonly anonymousQuotes: boolean;
 }

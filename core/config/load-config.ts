@@ -192,6 +192,7 @@ function toApi(written: WrittenConfig['api'], folder: string): ApiConfig {
     maxHeaderBytes: written.max_header_kib * 1024,
     requestTimeoutSeconds: written.request_timeout,
     rateLimitPerMinute: written.rate_limit,
+    refusedRateLimitPerMinute: written.refused_rate_limit,
     anonymousQuotes: written.anonymous_quotes,
   };
 }

@@ -65,9 +65,8 @@ const VERSION_2: Reasons = {
   'metadata can be grouped by; InfluxDB gives an empty text': ['v2-sum-metadata'],
   'hours without points give no row, as in releases after 17': ['v2-sum-time', 'v2-sum-time-type'],
   'calendar groups are those of releases after 17': ['v2-sum-time-d', 'v2-sum-time-m', 'v2-sum-time-y'],
-  'an unknown format, or a field that cannot be computed exactly, is refused (400)': [
+  'an unknown format, or a field that cannot be computed, is refused (400)': [
     'v2-sum-bad-format',
-    'v2-sum-custom',
     'v2-sum-custom-bad',
     'v2-reproc-bad-order',
   ],

@@ -7,12 +7,15 @@ export interface Credentials {
   readonly method: string;
   /** Without query. */
   readonly path: string;
+  /** Of the caller, as far as trusted proxies tell. */
+  readonly clientAddress: string;
 }
 
 /** Turns the credentials of a request into an identity. */
 export interface Authenticator extends Lifecycle {
   /**
    * @throws AuthenticationRefused when the caller must bring another token (401).
+   * @throws TooManyRequests when too many tokens from the caller's address were refused (429).
    * @throws UnavailableError when the identity service says nothing about the token (503).
    */
   authenticate(credentials: Credentials, signal: AbortSignal): Promise<Identity>;

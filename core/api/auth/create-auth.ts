@@ -5,6 +5,7 @@ import { KeystoneAuthenticator } from './keystone-authenticator.js';
 import { NoauthAuthenticator } from './noauth-authenticator.js';
 import { AllowAll, type Policy } from './policy.js';
 import { FilePolicy } from './policy-file.js';
+import { RefusalLimit } from './refusal-limit.js';
 
 export interface AuthParts {
   readonly http: HttpFactory;
@@ -30,5 +31,6 @@ export function createAuth(config: ApiConfig, parts: AuthParts): Auth {
   }
   const policy = FilePolicy.open({ file: config.policyFile, folders: config.policyFolders }, parts);
   const isAdmin = policy.isAdmin.bind(policy);
-  return { authenticator: new KeystoneAuthenticator(keystone, { ...parts, isAdmin }), policy };
+  const refusals = new RefusalLimit(config.refusedRateLimitPerMinute, parts);
+  return { authenticator: new KeystoneAuthenticator(keystone, { ...parts, isAdmin, refusals }), policy };
 }

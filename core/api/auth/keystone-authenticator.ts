@@ -16,6 +16,7 @@ import { KeystoneSession, refusal, SharedCalls, shownUrl } from '../../upstream/
 import { AuthenticationRefused, type Authenticator, type Credentials } from './authenticator.js';
 import type { Identity, UnjudgedIdentity } from './identity.js';
 import { mayAccess, readValidation, type ValidatedToken } from './keystone-token.js';
+import type { RefusalLimit } from './refusal-limit.js';
 
 export interface KeystoneAuthenticatorParts {
   readonly http: HttpFactory;
@@ -23,6 +24,7 @@ export interface KeystoneAuthenticatorParts {
   readonly logger: Logger;
   /** Rule `context_is_admin`. */
   readonly isAdmin: (identity: UnjudgedIdentity) => boolean;
+  readonly refusals: RefusalLimit;
 }
 
 /** Tokens that are remembered at most. */
@@ -33,10 +35,17 @@ const TOKEN = /^[\x21-\x7e]+$/;
 
 interface Cached {
   readonly token: ValidatedToken;
-  /** Monotonic milliseconds. */
+  /** Monotonic milliseconds. Afterwards Keystone is asked again. */
   readonly until: number;
   /** As last judged: mostly the same for many requests. */
   identity: Identity | undefined;
+}
+
+interface SentToken {
+  readonly token: string;
+  readonly clientAddress: string;
+  /** A service sends it along: it may have expired. */
+  readonly allowsExpired: boolean;
 }
 
 /**
@@ -71,12 +80,13 @@ export class KeystoneAuthenticator implements Authenticator {
   }
 
   async authenticate(credentials: Credentials, signal: AbortSignal): Promise<Identity> {
-    const { headers, method, path } = credentials;
+    const { headers, method, path, clientAddress } = credentials;
     const serviceToken = headerText(headers, 'x-service-token');
-    const allowsExpired = serviceToken !== undefined && (await this.#isService(serviceToken, signal));
+    const allowsExpired =
+      serviceToken !== undefined && (await this.#isService({ token: serviceToken, clientAddress }, signal));
     const userToken = headerText(headers, 'x-auth-token') ?? headerText(headers, 'x-storage-token');
     if (userToken === undefined) throw this.#refused();
-    const valid = await this.#validate(userToken, allowsExpired, signal);
+    const valid = await this.#validate({ token: userToken, clientAddress, allowsExpired }, signal);
     const request = {
       service: this.#config.serviceType,
       method,
@@ -91,9 +101,9 @@ export class KeystoneAuthenticator implements Authenticator {
    * Whether a service sends the request, for whose sake an expired token of the user is good enough.
    * @throws AuthenticationRefused for a token that is not valid or, where the roles are required, lacks them.
    */
-  async #isService(token: string, signal: AbortSignal): Promise<boolean> {
+  async #isService(sent: Pick<SentToken, 'token' | 'clientAddress'>, signal: AbortSignal): Promise<boolean> {
     const { serviceTokenRoles, serviceTokenRolesRequired } = this.#config;
-    const { identity } = (await this.#validate(token, false, signal)).token;
+    const { identity } = (await this.#validate({ ...sent, allowsExpired: false }, signal)).token;
     const isService = identity.roles.some((role) => serviceTokenRoles.includes(role));
     if (!isService && serviceTokenRolesRequired) throw this.#refused();
     return isService;
@@ -106,27 +116,38 @@ export class KeystoneAuthenticator implements Authenticator {
     return valid.identity;
   }
 
-  async #validate(token: string, allowsExpired: boolean, signal: AbortSignal): Promise<Cached> {
+  async #validate(sent: SentToken, signal: AbortSignal): Promise<Cached> {
+    const { token, allowsExpired } = sent;
     if (token.length > MAX_TOKEN_CHARACTERS || !TOKEN.test(token)) throw this.#refused();
     const key = createHash('sha256').update(token).digest('base64');
-    const valid = this.#remembered(key) ?? (await this.#ask(token, key, allowsExpired, signal));
-    const isExpired = valid !== undefined && valid.token.expiresAt <= this.#parts.clock.now();
-    if (valid === undefined || (isExpired && !allowsExpired)) throw this.#refused();
+    const valid = this.#remembered(key) ?? (await this.#check(key, sent, signal));
+    if (valid === undefined || (this.#isExpired(valid) && !allowsExpired)) throw this.#refused();
     return valid;
   }
 
   #remembered(key: string): Cached | undefined {
     const cached = this.#cache.get(key);
-    if (cached === undefined || this.#parts.clock.monotonic() < cached.until) return cached;
-    this.#cache.delete(key);
-    return undefined;
+    return cached !== undefined && this.#parts.clock.monotonic() < cached.until ? cached : undefined;
+  }
+
+  #isExpired({ token }: Cached): boolean {
+    return token.expiresAt <= this.#parts.clock.now();
+  }
+
+  /** Undefined: the token is not valid. Whoever made up others at the same address does not stand in the way of one that was. */
+  async #check(key: string, sent: SentToken, signal: AbortSignal): Promise<Cached | undefined> {
+    const known = this.#cache.get(key);
+    if (known !== undefined && (sent.allowsExpired || !this.#isExpired(known)))
+      return this.#ask(key, sent, signal);
+    // While it waits for its turn, another request may bring the answer.
+    const question = async () => this.#remembered(key) ?? (await this.#ask(key, sent, signal));
+    return this.#parts.refusals.guard(sent.clientAddress, question, signal);
   }
 
   /** Undefined: the token is not valid, which is not remembered. Requests with the same token share one question. */
   async #ask(
-    token: string,
     key: string,
-    allowsExpired: boolean,
+    { token, allowsExpired }: SentToken,
     signal: AbortSignal,
   ): Promise<Cached | undefined> {
     const call = async (shared: AbortSignal) =>
@@ -138,11 +159,15 @@ export class KeystoneAuthenticator implements Authenticator {
     }
   }
 
+  /** Also past its time, for who is known to have been valid is not taken for somebody who tries tokens out. */
   #remember(key: string, token: ValidatedToken | undefined): Cached | undefined {
-    if (token === undefined) return undefined;
+    if (token === undefined) {
+      this.#cache.delete(key);
+      return undefined;
+    }
     const lifeMs = this.#config.tokenCacheSeconds * 1000;
     const cached = { token, until: this.#parts.clock.monotonic() + lifeMs, identity: undefined };
-    if (lifeMs > 0) this.#cache.set(key, cached);
+    this.#cache.set(key, cached);
     return cached;
   }
 

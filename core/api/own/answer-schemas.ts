@@ -60,8 +60,8 @@ const STEP = z.object({ text: z.string(), rule: z.unknown().optional(), price: d
 
 export const EXPLAIN_ANSWER = documented(
   z.object({
-    begin: instant,
-    end: instant,
+    begin: instant.describe('Without end in the question: where the explained period begins.'),
+    end: instant.describe('Without end in the question: where the explained period ends.'),
     points: z.array(
       z.object({
         ...POINT,

@@ -9,7 +9,6 @@ import {
 import type { ExplainedFrame, ExplainedPoint } from '../../reporting/explainer.js';
 import { isoTime } from '../../scopes/iso-time.js';
 import type { ApiServices } from '../services.js';
-import { bodyInParts } from '../v2/streamed-body.js';
 import { EXPLAIN_ANSWER } from './answer-schemas.js';
 import { OwnFault } from './own-fault.js';
 import { type OwnAnswer, type OwnCall, type OwnRoute, ownRoute } from './own-route.js';
@@ -32,6 +31,12 @@ interface ChosenPeriods {
   readonly points: PointQuery;
   /** Where it is less than all: the period must hold this instant. */
   readonly holds: Instant | undefined;
+}
+
+interface RatedScopes {
+  readonly scopes: readonly ScopeSelector[];
+  /** Undefined where nothing is rated yet. */
+  readonly newest: Instant | undefined;
 }
 
 /** How stored prices came about: computed again from the stored quantities and the rules of their time. */
@@ -60,11 +65,11 @@ export class Explanations {
   }
 
   async #explain(call: OwnCall<Query>): Promise<OwnAnswer> {
-    const { query, signal, request } = call;
+    const { query, signal } = call;
     const chosen = await this.#chosen(call);
     const frames = this.#inPages(chosen.points, query.limit + 1, signal);
     try {
-      return await bodyInParts(explanationJson(chosen, frames, query.limit), request.method);
+      return await explanationJson(chosen, frames, query.limit);
     } catch (error) {
       if (!isRatecatError(error) || error.code !== 'RATECAT_SNAPSHOT_MISSING') throw error;
       throw new OwnFault(422, error.code, error.message);
@@ -95,7 +100,11 @@ export class Explanations {
     }
     const points = pointQuery(this.#services, identity, { ...rest, begin: undefined, end: undefined });
     const rated = await this.#rated(points);
-    const holds = begin === undefined ? rated.newest : readInstant('begin', begin, this.#services.calendar);
+    const { calendar, clock } = this.#services;
+    const holds =
+      begin === undefined
+        ? (rated.newest ?? Math.floor(clock.now() / 1000))
+        : readInstant('begin', begin, calendar);
     return { points: { ...points, ...this.#around(holds), visible: rated.scopes }, holds };
   }
 
@@ -106,35 +115,47 @@ export class Explanations {
   }
 
   /** The visible scopes that were rated here, and where the newest of their periods begins. */
-  async #rated({ visible }: PointQuery): Promise<{ scopes: readonly ScopeSelector[]; newest: Instant }> {
+  async #rated({ visible }: PointQuery): Promise<RatedScopes> {
     const states = (await this.#services.states.list()).filter((state) => isVisible(visible, state));
+    const begins = states.flatMap(({ lastBegin }) => lastBegin ?? []);
     return {
       scopes: states.map(({ source, scope }) => ({ source, key: scope.key, id: scope.id })),
-      newest: states.reduce((newest, { lastBegin }) => Math.max(newest, lastBegin ?? 0), 0),
+      newest: begins.reduce<Instant | undefined>((newest, at) => Math.max(newest ?? at, at), undefined),
     };
   }
 }
 
-async function* explanationJson(
-  { points: { begin, end }, holds }: ChosenPeriods,
+/** In one piece, for there are few points, and the range may only be known when they were read. */
+async function explanationJson(
+  { points, holds }: ChosenPeriods,
   frames: AsyncIterable<ExplainedFrame>,
   limit: number,
-): AsyncGenerator<string, void, void> {
-  yield `{"begin":"${isoTime(begin)}","end":"${isoTime(end)}","points":[`;
+): Promise<string> {
   const json = new PointJson();
-  let given = 0;
+  const lines: string[] = [];
+  const periods: Period[] = [];
   let isComplete = true;
   for await (const explained of frames) {
-    if (holds !== undefined && explained.frame.period.end <= holds) continue;
-    const lines: string[] = [];
-    for (const point of explained.points.slice(0, limit - given))
-      lines.push(`${given + lines.length === 0 ? '\n' : ',\n'}${pointJson(json, explained, point)}`);
-    given += lines.length;
-    isComplete = lines.length === explained.points.length;
-    yield lines.join('');
+    const { period } = explained.frame;
+    if (holds !== undefined && period.end <= holds) continue;
+    const fitting = explained.points.slice(0, limit - lines.length);
+    isComplete = fitting.length === explained.points.length;
+    if (fitting.length > 0) periods.push(period);
+    for (const point of fitting) lines.push(pointJson(json, explained, point));
     if (!isComplete) break;
   }
-  yield `],"is_complete":${isComplete}}`;
+  const { begin, end } = holds === undefined ? points : around(holds, periods);
+  const range = `"begin":"${isoTime(begin)}","end":"${isoTime(end)}"`;
+  const separator = lines.length === 0 ? '' : '\n';
+  return `{${range},"points":[${separator}${lines.join(',\n')}],"is_complete":${isComplete}}`;
+}
+
+/** What the periods that hold an instant span; where there is none, the instant alone. */
+function around(instant: Instant, periods: readonly Period[]): Period {
+  return {
+    begin: Math.min(instant, ...periods.map(({ begin }) => begin)),
+    end: Math.max(instant, ...periods.map(({ end }) => end)),
+  };
 }
 
 function pointJson(json: PointJson, { frame }: ExplainedFrame, explained: ExplainedPoint): string {

@@ -3,13 +3,13 @@ import {
   Attributes,
   type AttributeValue,
   Decimal,
-  divideRounded,
   isDecimal,
   isRatecatError,
   STORED_PLACES,
 } from '../../plugin-api/index.js';
 import { type QuotedResource, Quotes } from '../../rating/quotes.js';
 import type { JsonInput } from '../exact-body.js';
+import { quotient } from '../quotient.js';
 import type { ApiServices, SourceFacts } from '../services.js';
 import { Fault } from '../v2/faults.js';
 import { membersOf, readJson } from '../v2/json-body.js';
@@ -134,10 +134,7 @@ function prices(price: Decimal, { periodSeconds }: SourceFacts) {
 
 /** The price of a time, at 28 places where it does not come out even. */
 export function priceOf(price: Decimal, seconds: number, periodSeconds: number): Decimal {
-  const places = Math.max(STORED_PLACES, -price.exponent);
-  const scaled = price.times(Decimal.fromInteger(seconds)).scaled(places);
-  const magnitude = divideRounded(scaled < 0n ? -scaled : scaled, BigInt(periodSeconds));
-  return Decimal.of(scaled < 0n ? -magnitude : magnitude, -places);
+  return quotient(price.times(Decimal.fromInteger(seconds)), periodSeconds);
 }
 
 /** @throws OwnFault */

@@ -1,6 +1,6 @@
 import type { Descriptor, Period, RatedPoint, StoredFrame } from '../../plugin-api/index.js';
 import { attributeJson, pythonFloat, pythonJson } from '../python-json.js';
-import { nakedTime } from './lenient-date.js';
+import { nakedTime } from '../utc-time.js';
 
 /** Parts of an answer are sent together from this length on. */
 const CHUNK = 64 * 1024;

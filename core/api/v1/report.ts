@@ -2,9 +2,9 @@ import type { GroupKey, PointQuery, Total } from '../../plugin-api/index.js';
 import type { ApiResponse } from '../exchange.js';
 import { type PythonValue, pythonFloat } from '../python-json.js';
 import type { ApiServices } from '../services.js';
+import { nakedTime } from '../utc-time.js';
 import type { V1Call } from './call.js';
 import { jsonAnswer } from './faults.js';
-import { nakedTime } from './lenient-date.js';
 import { authorize, type V1Method } from './method.js';
 import { type AskedRange, rangeOf, tenantPoints } from './points.js';
 

@@ -8,6 +8,7 @@ import { badRequest, emptyAnswer, Fault, jsonAnswer, nothingFound } from './faul
 import { framesJson } from './frames-json.js';
 import { type BodyFrame, type BodyPoint, bodyFrames } from './pushed-body.js';
 import { date, PAGINATION, single, singleFilters } from './query-values.js';
+import { countPoints, readPoints } from './sliced-points.js';
 import { bodyInParts } from './streamed-body.js';
 import { optional, readBody, readQuery, required, withDefault } from './validation.js';
 import { reportRange, UNDEFINED_SCOPE, visiblePoints } from './visible-points.js';
@@ -51,12 +52,13 @@ export class Dataframes {
     const { identity, signal } = request;
     authorize(this.#services, 'dataframes:get', identity, ownProject(identity));
     const range = reportRange(this.#services, begin, end);
-    const query = visiblePoints(this.#services, identity, range, filters);
-    if (query === undefined) return jsonAnswer({ total: 0, dataframes: [] });
+    const queries = visiblePoints(this.#services, identity, range, filters);
+    if (queries === undefined) return jsonAnswer({ total: 0, dataframes: [] });
     const { storage } = this.#services;
-    const total = await storage.countPoints(query, signal);
+    const counts = await countPoints(storage, queries, signal);
+    const total = counts.reduce((sum, count) => sum + count, 0);
     if (total === 0) throw nothingFound();
-    const frames = storage.readPeriods({ ...query, offset, limit }, signal);
+    const frames = readPoints(storage, { queries, counts, offset, limit }, signal);
     const body = await bodyInParts(framesJson(total, frames), request.method);
     return { status: 200, headers: { 'content-type': JSON_TYPE }, body };
   }

@@ -1,12 +1,15 @@
-import { Summaries, type SummaryKey, type SummaryPage } from '../../reporting/summaries.js';
+import { Summaries, type SummaryKey, type SummaryRow } from '../../reporting/summaries.js';
 import type { ApiRequest, ApiResponse } from '../exchange.js';
 import type { PythonValue } from '../python-json.js';
 import type { ApiServices } from '../services.js';
-import { customColumns, DEFAULT_COLUMNS, type SummaryColumn } from './custom-fields.js';
+import { CALENDAR_NAMES } from './calendar-slices.js';
+import { customColumns, DEFAULT_COLUMNS, type ReportRow, type SummaryColumn } from './custom-fields.js';
 import { authorize, type Endpoint, ownProject } from './endpoint.js';
+import { readExtremes } from './extremes.js';
 import { badRequest, jsonAnswer } from './faults.js';
 import { offsetTime } from './iso-time.js';
 import { date, multi, multiFilters, PAGINATION, single, text } from './query-values.js';
+import { rowName, type SlicedSummary, summaryRows } from './summary-rows.js';
 import { optional, readQuery, withDefault } from './validation.js';
 import { reportRange, visiblePoints } from './visible-points.js';
 
@@ -22,23 +25,6 @@ const QUERY = {
   },
 };
 
-/** The calendar keys by the names that callers give them; collectors of the reference store them under the last. */
-const CALENDAR_KEYS: ReadonlyMap<string, readonly [name: string, key: SummaryKey]> = new Map(
-  (
-    [
-      ['time-d', 'day_of_the_year', 'day'],
-      ['time-w', 'week_of_the_year', 'week'],
-      ['time-m', 'month', 'month'],
-      ['time-y', 'year', 'year'],
-    ] as const
-  ).flatMap(([option, name, unit]) => {
-    const key: SummaryKey = { kind: 'calendar', unit };
-    return [
-      [option, [name, key]],
-      [name, [name, key]],
-    ] as const;
-  }),
-);
 /** Sums in the form of the reference; more group-by keys than this are a mistake. */
 const MOST_KEYS = 32;
 
@@ -70,14 +56,27 @@ export class Summary {
     const { keys, byPeriod } = this.#grouping(query.groupby);
     const columns = query.custom_fields === undefined ? DEFAULT_COLUMNS : customColumns(query.custom_fields);
     const range = reportRange(this.#services, query.begin, query.end);
-    const points = visiblePoints(this.#services, identity, range, query.filters);
-    if (points === undefined) return jsonAnswer({ total: 0, columns: [], results: [] });
+    const queries = visiblePoints(this.#services, identity, range, query.filters);
+    if (queries === undefined) return jsonAnswer({ total: 0, columns: [], results: [] });
     const { offset, limit } = query;
-    const page = await this.#summaries.page(
-      { ...points, keys: [...keys.values()], byPeriod, offset, limit },
-      signal,
-    );
-    return jsonAnswer(summaryBody(page, columns, [...keys.keys()], isTable));
+    const asked = { queries, range, keys: [...keys.values()], byPeriod, offset, limit };
+    const page = await summaryRows(this.#summaries, asked, signal);
+    const needsExtremes = columns.some((column) => column.needsExtremes);
+    const rows = needsExtremes ? await this.#withExtremes(page.rows, asked, signal) : page.rows;
+    return jsonAnswer(summaryBody({ total: page.total, rows }, columns, [...keys.keys()], isTable));
+  }
+
+  async #withExtremes(
+    rows: readonly SummaryRow[],
+    asked: SlicedSummary,
+    signal: AbortSignal,
+  ): Promise<readonly ReportRow[]> {
+    if (rows.length === 0) return rows;
+    const extremes = await readExtremes(this.#services, asked, signal);
+    return rows.map((row) => {
+      const name = rowName(row.group, asked.byPeriod ? row.begin : undefined);
+      return { ...row, extremes: extremes.get(name) };
+    });
   }
 
   /** @throws Fault 400 */
@@ -85,8 +84,8 @@ export class Summary {
     const keys = new Map<string, SummaryKey>();
     for (const element of elements) {
       if (element === 'time') continue;
-      const calendar = CALENDAR_KEYS.get(element);
-      if (calendar !== undefined) keys.set(...calendar);
+      const calendar = CALENDAR_NAMES.get(element);
+      if (calendar !== undefined) keys.set(calendar.attribute, { kind: 'calendar', unit: calendar.unit });
       else if (element === 'type') keys.set(element, { kind: 'type' });
       else if (element.includes('time') && element.split('-').length === 2) {
         throw badRequest(`Invalid groupby time option. There is no groupby processing for [${element}].`);
@@ -109,7 +108,7 @@ function isTableFormat(format: string): boolean {
 }
 
 function summaryBody(
-  { total, rows }: SummaryPage,
+  { total, rows }: { readonly total: number; readonly rows: readonly ReportRow[] },
   columns: readonly SummaryColumn[],
   keys: readonly string[],
   isTable: boolean,

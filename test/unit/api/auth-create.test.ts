@@ -20,7 +20,10 @@ const never = new AbortController().signal;
 describe('without authentication', () => {
   const { authenticator, policy } = createAuth(config, parts);
   const who = (headers: Record<string, string>) =>
-    authenticator.authenticate({ headers, method: 'GET', path: '/v1/info/config' }, never);
+    authenticator.authenticate(
+      { headers, method: 'GET', path: '/v1/info/config', clientAddress: '192.0.2.9' },
+      never,
+    );
 
   test('everybody is an admin and every check passes', async () => {
     const identity = await who({});

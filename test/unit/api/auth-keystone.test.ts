@@ -3,6 +3,8 @@ import { afterEach, beforeEach, describe, test } from 'node:test';
 import { AuthenticationRefused, type Credentials } from '../../../core/api/auth/authenticator.js';
 import type { Identity, UnjudgedIdentity } from '../../../core/api/auth/identity.js';
 import { KeystoneAuthenticator } from '../../../core/api/auth/keystone-authenticator.js';
+import { RefusalLimit } from '../../../core/api/auth/refusal-limit.js';
+import { TooManyRequests } from '../../../core/api/too-many-requests.js';
 import type { KeystoneAuthConfig } from '../../../core/config/config.js';
 import { httpFactory } from '../../../core/loading/http-client.js';
 import { describeError, type RatecatError } from '../../../core/plugin-api/index.js';
@@ -87,7 +89,7 @@ describe('the authenticator for Keystone', () => {
     return status === 401;
   }
 
-  function create(changes: Partial<KeystoneAuthConfig> = {}): KeystoneAuthenticator {
+  function create(changes: Partial<KeystoneAuthConfig> = {}, refusedPerMinute = 0): KeystoneAuthenticator {
     const config: KeystoneAuthConfig = {
       session: {
         ...openstack.credentials,
@@ -110,11 +112,15 @@ describe('the authenticator for Keystone', () => {
       clock,
       logger,
       isAdmin: (identity) => isAdmin(identity),
+      refusals: new RefusalLimit(refusedPerMinute, { clock, logger }),
     });
   }
 
   const who = (headers: Credentials['headers'], request: Partial<Credentials> = {}, signal = never) =>
-    authenticator.authenticate({ headers, method: 'GET', path: '/v1/report/summary', ...request }, signal);
+    authenticator.authenticate(
+      { headers, method: 'GET', path: '/v1/report/summary', clientAddress: '192.0.2.9', ...request },
+      signal,
+    );
   const withToken = (token: string = SECRET) => who({ 'x-auth-token': token });
   const questions = () => openstack.asked(/^\/v3\/auth\/tokens$/).filter(({ method }) => method === 'GET');
   const later = (milliseconds: number) => void clock.wakeNext(clock.monotonic() + milliseconds);
@@ -248,6 +254,49 @@ describe('the authenticator for Keystone', () => {
     await Promise.all(['a', 'b', 'c'].map((token) => refused(withToken(token))));
     assert.equal(questions().length, 5);
     assert.equal(openstack.logins, 1);
+  });
+
+  test('asks no more for an address with too many refused tokens, but lets in who was valid before', async () => {
+    await authenticator.stop();
+    authenticator = create({}, 3);
+    const limited = (answer: Promise<Identity>) => assert.rejects(answer, TooManyRequests);
+    await withToken();
+    validate = ({ headers }) => (headers['x-subject-token'] === SECRET ? json(tokenBody()) : notFound);
+    for (const token of ['a', 'b', 'c']) await refused(withToken(token));
+    const asked = questions().length;
+    for (let round = 0; round < 20; round++) await limited(withToken(`made-up-${round}`));
+    assert.equal(questions().length, asked);
+    assert.equal((await withToken()).userId, 'alice', 'what is remembered is let in');
+    later(300_000);
+    for (const token of ['d', 'e', 'f']) await refused(withToken(token));
+    assert.equal((await withToken()).userId, 'alice', 'Keystone is asked again for who was valid');
+    const elsewhere = { clientAddress: '192.0.2.10' };
+    await refused(who({ 'x-auth-token': 'g' }, elsewhere));
+    await limited(who({ 'x-auth-token': 'g' }));
+    await limited(who({ 'x-auth-token': SECRET, 'x-service-token': 'made-up' }));
+    later(60_000);
+    await refused(withToken('h'));
+  });
+
+  test('takes a token that was revoked or has expired for an unknown one', async () => {
+    await authenticator.stop();
+    authenticator = create({}, 1);
+    await withToken();
+    validate = () => notFound;
+    later(300_000);
+    await refused(withToken());
+    await refused(withToken());
+    await assert.rejects(withToken(), TooManyRequests);
+  });
+
+  test('counts neither requests without a token nor what cannot be one', async () => {
+    await authenticator.stop();
+    authenticator = create({}, 1);
+    for (let round = 0; round < 3; round++) {
+      await refused(who({}));
+      await refused(withToken('x'.repeat(4097)));
+    }
+    assert.equal((await withToken()).userId, 'alice');
   });
 
   test('lets one caller leave without disturbing others with the same token', async () => {

@@ -181,6 +181,23 @@ describeOnEngines('reports of /ratecat/v1', (engine) => {
     assert.deepEqual(await begins('begin=2026-01-04T23:59:59Z'), []);
   });
 
+  it('names the range that was asked for, or else the period that it explained', async () => {
+    const range = async (query: string) => {
+      const { json } = await api.get(`/explain?${query}`);
+      return [json.begin, json.end];
+    };
+    assert.deepEqual(await range('begin=2026-01-05T00:00:00Z&end=2026-02-01'), [
+      '2026-01-05T00:00:00Z',
+      '2026-02-01T00:00:00Z',
+    ]);
+    const first = ['2026-01-05T00:00:00Z', '2026-01-05T01:00:00Z'];
+    assert.deepEqual(await range('begin=2026-01-05T00:59:59Z'), first);
+    assert.deepEqual(await range('begin=2026-01-05T00:00:00Z&limit=1'), first);
+    assert.deepEqual(await range(''), ['2026-01-05T01:00:00Z', '2026-01-05T02:00:00Z']);
+    const nothing = '2026-01-04T23:59:59Z';
+    assert.deepEqual(await range(`begin=${nothing}`), [nothing, nothing]);
+  });
+
   it('says when there was more to explain', async () => {
     for (const [limit, isComplete] of [
       [1, false],

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import fc from 'fast-check';
-import { nakedTime, parseLenientDate } from '../../../core/api/v1/lenient-date.js';
+import { nakedTime } from '../../../core/api/utc-time.js';
+import { parseLenientDate } from '../../../core/api/v1/lenient-date.js';
 import { pythonRepr } from '../../../core/api/v1/python-repr.js';
 import { Decimal } from '../../../core/plugin-api/index.js';
 import { read, request } from '../../support/api.js';

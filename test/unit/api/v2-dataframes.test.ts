@@ -75,6 +75,32 @@ describeOnEngines('/v2/dataframes', (engine) => {
     assert.equal(past.text, '{"total": 4, "dataframes": []}');
   });
 
+  it('filters by parts of the date, and pages over the gaps between them as though there were none', async () => {
+    const begin = MONDAY + 3650 * DAY;
+    const of = (id: string) => point({ groupby: { project_id: 'dated', id } });
+    for (const [place, days] of [0, 40, 365, 366, 400].entries())
+      await push(api, [frame(begin + days * DAY, { a: [of(`${place}a`), of(`${place}b`)] })]);
+    const range = `begin=${time(begin)}&end=${time(begin + 800 * DAY)}`;
+    const idsOf = async (query: string) => {
+      const got = await api.call('GET', `/v2/dataframes?${range}&${query}`);
+      if (got.status === 404) return got.status;
+      const usages = got.json.dataframes.map(({ usage }: { usage: object }) => Object.values(usage));
+      const points = usages.flat(2) as { groupby: { id: string } }[];
+      return [got.json.total, ...points.map(({ groupby }) => groupby.id)];
+    };
+    assert.deepEqual(await idsOf('filters=month:1'), [6, '0a', '0b', '2a', '2b', '3a', '3b']);
+    assert.deepEqual(await idsOf('filters=month:2,year:2036'), [2, '1a', '1b']);
+    assert.deepEqual(await idsOf('filters=month:1,id:2b'), [1, '2b']);
+    assert.equal(await idsOf('filters=month:7'), 404);
+    assert.equal(await idsOf('filters=month:nothing'), 404);
+    const pages = [];
+    for (let offset = 0; offset < 8; offset += 3) {
+      const page = await idsOf(`filters=month:1&limit=3&offset=${offset}`);
+      pages.push(page);
+    }
+    assert.deepEqual(pages, [[6, '0a', '0b', '2a'], [6, '2b', '3a', '3b'], [6]]);
+  });
+
   it('answers 404 where nothing matches', async () => {
     const got = await api.call('GET', `/v2/dataframes?${WEEK}&filters=project_id:nobody`);
     assert.deepEqual([got.status, got.text], [404, '{"message": "No resource found for provided filters."}']);

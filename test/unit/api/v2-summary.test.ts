@@ -1,9 +1,13 @@
 import assert from 'node:assert/strict';
 import { after, before, it } from 'node:test';
+import { readExtremes } from '../../../core/api/v2/extremes.js';
+import { Fault } from '../../../core/api/v2/faults.js';
+import type { PointQuery, Storage } from '../../../core/plugin-api/index.js';
 import { calendarText } from '../../../core/reporting/calendar-keys.js';
+import { utcCalendar } from '../../../core/testkit/fakes.js';
 import { member } from '../../support/api.js';
 import { describeOnEngines } from '../../support/engines.js';
-import { DAY, frame, HOUR, MONDAY, type OpenedV2, openV2, point, push } from './v2-support.js';
+import { DAY, frame, HOUR, MONDAY, type OpenedV2, openV2, point, push, time } from './v2-support.js';
 
 const RANGE = 'begin=2026-01-05T00:00:00&end=2026-01-06T00:00:00';
 const BOUNDS = ['2026-01-05T00:00:00+00:00', '2026-01-06T00:00:00+00:00'];
@@ -186,22 +190,125 @@ describeOnEngines('/v2/summary', (engine) => {
     const got = await rows(fields('sum(price) as cost, COUNT(qty) AS "how many", SUM(qty)'));
     assert.deepEqual(got.columns, ['begin', 'end', 'cost', 'how many', 'sum', 'type']);
     assert.deepEqual(got.results[0].slice(2), [0.5, 3, 6, 'compute']);
+    const points = await rows(fields('MIN(price) AS low,max(price) AS top,MEAN(qty),AVG(price)'));
+    assert.deepEqual(points.columns, ['begin', 'end', 'low', 'top', 'mean', 'avg', 'type']);
+    assert.deepEqual(points.results[0].slice(2), [0.1, 0.2, 2, 0.16666666666666666, 'compute']);
     const refused = [
       '',
       '*',
       'DROP qty',
-      'MAX(price) AS top',
+      'MEDIAN(price) AS middle',
       'SUM(qty)) FROM x; --',
       'SUM(qty) AS a, SUM(price) AS a',
       'SUM(qty),',
       'SUM(unit)',
+      'MAX(flavor)',
+      'constructor(qty)',
       Array.from({ length: 40 }, (_, place) => `SUM(qty) AS c${place}`).join(','),
     ];
     for (const text of refused) {
       const answer = await api.call('GET', `/v2/summary?${fields(text)}`);
       assert.equal(answer.status, 400, text);
-      assert.match(answer.json.message, /SUM\(qty\), SUM\(price\), COUNT|same name/);
+      assert.match(
+        answer.json.message,
+        /SUM, COUNT, MEAN \(or AVG\), MIN and MAX of qty and price|same name/,
+      );
     }
+  });
+
+  it('finds the smallest and largest values of each row, whatever it is grouped by, in what the caller may see', async () => {
+    const fields = 'custom_fields=MIN(price) AS low,MAX(price) AS top';
+    const asked = (query: string, options = {}) => rows(`${encodeURI(fields)}&${query}`, options);
+    const values = (table: { results: readonly unknown[][] }) => table.results.map((row) => row.slice(2));
+    assert.deepEqual(values(await asked(RANGE)), [[0.1, 1]]);
+    assert.deepEqual(values(await asked(`${RANGE}&groupby=flavor,project_id,nothing`)), [
+      [1, 1, '', 'p', ''],
+      [0.2, 0.2, 'large', 'q', ''],
+      [0.1, 0.2, 'small', 'p', ''],
+    ]);
+    assert.deepEqual(values(await asked(`${RANGE}&groupby=time`)), [
+      [0.1, 1],
+      [0.2, 0.2],
+    ]);
+    const years = 'begin=2026-01-01&end=2028-01-01&filters=type:compute';
+    assert.deepEqual(values(await asked(`${years}&groupby=time-m`)), [
+      [0.1, 7, '1'],
+      [5, 5, '2'],
+    ]);
+    assert.deepEqual(values(await asked(`${years},month:1`)), [[0.1, 7]]);
+    assert.deepEqual(values(await asked(`${years}&groupby=time-m&offset=1`)), [[5, 5, '2']]);
+    assert.deepEqual(values(await asked(RANGE, { identity: member('q') })), [[0.2, 0.2]]);
+    assert.deepEqual((await asked(`${RANGE}&filters=project_id:nobody`)).results, []);
+  });
+
+  it('finds them by the same texts of attributes as the sums', async () => {
+    const kinds = [5, 1.1, true, null, ['a', 1], { deep: 2 }, 'text', ''];
+    const begin = MONDAY + 3000 * DAY;
+    const points = kinds.map((kind, place) =>
+      point({ price: place + 1, groupby: { project_id: 'kinds', kind } }),
+    );
+    assert.equal((await push(api, [frame(begin, { x: points })])).status, 204);
+    const range = `begin=${time(begin)}&end=${time(begin + HOUR)}`;
+    const got = await rows(`${range}&groupby=kind&custom_fields=SUM(price),MIN(price),MAX(price) AS top`);
+    assert.ok(got.total >= kinds.length - 1, got.total);
+    for (const [, , sum, least, most, kind] of got.results) {
+      assert.ok(typeof least === 'number' && typeof most === 'number', kind);
+      if (kind !== '') assert.deepEqual([least, most], [sum, sum], kind);
+    }
+  });
+
+  it('filters by parts of the date, under both names, as it groups by them', async () => {
+    const rate = async (query: string) => (await rows(query)).results.map((row: unknown[]) => row[3]);
+    const years = 'begin=2026-01-01&end=2028-01-01&filters=type:compute,project_id:p';
+    const cases: readonly (readonly [string, readonly number[]])[] = [
+      ['month:1', [7.3]],
+      ['time-m:1', [7.3]],
+      ['month:2', [5]],
+      ['month:1,month:2', [12.3]],
+      ['month:3', []],
+      ['month:01', []],
+      ['month:x', []],
+      ['year:2026', [5.3]],
+      ['year:2027,month:1', [7]],
+      ['year:2027,month:2', []],
+      ['day_of_the_year:5', [7.3]],
+      ['time-d:35', [5]],
+      ['week_of_the_year:01', [7.3]],
+      ['week_of_the_year:05', [5]],
+      ['week_of_the_year:5', []],
+    ];
+    for (const [filter, expected] of cases)
+      assert.deepEqual(await rate(`${years},${filter}`), expected, filter);
+    const both = await rows(`${years},month:1&groupby=type,time-y&limit=1&offset=1`);
+    assert.deepEqual(both, {
+      total: 2,
+      columns: [...NAMES, 'type', 'year'],
+      results: [['2026-01-01T00:00:00+00:00', '2028-01-01T00:00:00+00:00', 2, 7, 'compute', '2027']],
+      format: 'table',
+    });
+    const one = await rows(`${years},month:2`);
+    assert.deepEqual(one.results[0].slice(0, 2), ['2026-01-01T00:00:00+00:00', '2028-01-01T00:00:00+00:00']);
+    const periods = await rows(`${years},month:1&groupby=time`);
+    assert.deepEqual(
+      periods.results.map((row: unknown[]) => [row[0], row[3]]),
+      [
+        ['2026-01-05T00:00:00+00:00', 0.1],
+        ['2026-01-05T01:00:00+00:00', 0.2],
+        ['2027-01-05T00:00:00+00:00', 7],
+      ],
+    );
+  });
+
+  it('refuses filters by date over ranges that would take too long', async () => {
+    for (const query of [
+      'begin=0001-01-01&end=9999-12-31&filters=month:13',
+      'begin=1900-01-01&end=2100-01-01&filters=month:1',
+      'begin=2000-01-01&end=2020-01-01&filters=day_of_the_year:400',
+    ]) {
+      const got = await api.call('GET', `/v2/summary?${query}`);
+      assert.deepEqual([got.status, /choose a shorter/.test(got.json.message)], [400, true], query);
+    }
+    assert.deepEqual((await rows('begin=1900-01-01&end=2100-01-01&filters=year:2027,month:1')).total, 1);
   });
 
   it('lets an attribute named like a column take its place', async () => {
@@ -265,4 +372,21 @@ it('weeks of the year begin on Sunday, days before the first one are in week 00'
   ];
   for (const [day, dayOfYear, week] of expected)
     assert.deepEqual([calendarText('day', day), calendarText('week', day)], [dayOfYear, week], String(day));
+});
+
+it('smallest and largest values are not looked for in more points than can be read in a moment', async () => {
+  const storage = {
+    countPoints: async () => 60_000,
+    readPeriods: () => assert.fail('nothing is read'),
+  } as unknown as Storage;
+  const query: PointQuery = { visible: 'all', begin: 0, end: 1 };
+  await assert.rejects(
+    readExtremes(
+      { storage, calendar: utcCalendar },
+      { queries: [query, query], keys: [], byPeriod: false },
+      new AbortController().signal,
+    ),
+    (error) =>
+      error instanceof Fault && error.status === 400 && /at most 100000 points.*120000/.test(error.message),
+  );
 });

@@ -72,6 +72,7 @@ describe('loadConfig', () => {
         maxHeaderBytes: 65_536,
         requestTimeoutSeconds: 60,
         rateLimitPerMinute: 0,
+        refusedRateLimitPerMinute: 0,
         anonymousQuotes: false,
       },
       metricsServer: { enabled: true, host: '127.0.0.1', port: 9889, processorPort: 9890 },
