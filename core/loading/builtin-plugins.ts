@@ -17,6 +17,7 @@ export const BUILTIN_PLUGINS: Readonly<Record<PluginKind, Readonly<Record<string
     static: () => import('../../plugins/fetchers/source.js'),
   },
   collector: {
+    ceilometer: () => import('../../plugins/collectors/ceilometer.js'),
     file: () => import('../../plugins/collectors/file.js'),
     gnocchi: () => import('../../plugins/collectors/gnocchi.js'),
     host: () => import('../../plugins/collectors/host.js'),
