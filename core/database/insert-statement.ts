@@ -1,4 +1,4 @@
-import type { BulkInsert, ConflictRule, SqlDialect } from '../plugin-api/index.js';
+import type { BulkInsert, ConflictRule, SqlDialect, SqlRow, SqlValue } from '../plugin-api/index.js';
 import { SQLITE_ADD } from './dialects.js';
 
 type Statements = (count: number) => string;
@@ -84,4 +84,17 @@ function quote(name: string): string {
 export function blockSize(remaining: number, fullBlock: number): number {
   if (remaining >= fullBlock) return fullBlock;
   return 2 ** Math.floor(Math.log2(remaining));
+}
+
+/** The values of `count` rows from `start` on in one list, each as `bound` makes it. */
+export function flatValues<T>(
+  rows: readonly SqlRow[],
+  start: number,
+  count: number,
+  bound: (value: SqlValue) => T,
+): T[] {
+  const values: T[] = [];
+  for (let index = start; index < start + count; index++)
+    for (const value of rows[index]!) values.push(bound(value));
+  return values;
 }

@@ -10,7 +10,7 @@ import {
 import type { MysqlHost, MysqlTls, MysqlUrl } from './database-url.js';
 import { MYSQL_COLLATION, mysqlDialect } from './dialects.js';
 import { exactInteger } from './exact-integer.js';
-import { blockSize, insertStatements } from './insert-statement.js';
+import { blockSize, flatValues, insertStatements } from './insert-statement.js';
 import { classify } from './mysql-errors.js';
 
 export interface MysqlConnectionOptions {
@@ -113,10 +113,7 @@ export class MysqlConnection {
     for (let start = 0; start < rows.length; ) {
       const fitting = rowsThatFit(rows, start, fullBlock, this.#maxPacketBytes / 2);
       const count = blockSize(fitting, fullBlock);
-      const values = rows
-        .slice(start, start + count)
-        .flat()
-        .map(binaryParameter);
+      const values = flatValues(rows, start, count, binaryParameter);
       await this.#command((done) => this.#connection.execute({ sql: statement(count), values }, done), {
         timeoutMs: this.#statementTimeoutMs,
         signal,

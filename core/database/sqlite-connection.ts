@@ -5,7 +5,7 @@ import { SQLITE_ADD, SQLITE_SUM, sqliteDialect } from './dialects.js';
 import { Slice } from './event-loop.js';
 import { exactInteger } from './exact-integer.js';
 import { addDecimalText, ExactSum } from './exact-sum.js';
-import { blockSize, insertStatements } from './insert-statement.js';
+import { blockSize, flatValues, insertStatements } from './insert-statement.js';
 import { SqliteDatabase } from './sqlite-driver.js';
 import { translateSqliteError } from './sqlite-errors.js';
 
@@ -53,10 +53,14 @@ export class SqliteConnection {
   }
 
   run(sql: string, parameters: readonly SqlValue[]): SqlResult {
+    return this.#run(sql, bindable(parameters));
+  }
+
+  #run(sql: string, bound: readonly SqlValue[]): SqlResult {
     try {
       const statement = this.#statement(sql);
-      if (statement.reader) return { affected: statement.all(bindable(parameters)).length, insertId: 0 };
-      const { changes, lastInsertRowid } = statement.run(bindable(parameters));
+      if (statement.reader) return { affected: statement.all(bound).length, insertId: 0 };
+      const { changes, lastInsertRowid } = statement.run(bound);
       return { affected: changes, insertId: changes === 0 ? 0 : Number(lastInsertRowid) };
     } catch (error) {
       throw translateSqliteError(error, this.#path, sql);
@@ -92,7 +96,7 @@ export class SqliteConnection {
     const slice = new Slice();
     for (let start = 0; start < insert.rows.length; ) {
       const count = blockSize(insert.rows.length - start, block);
-      this.run(statement(count), insert.rows.slice(start, start + count).flat());
+      this.#run(statement(count), flatValues(insert.rows, start, count, bindableValue));
       start += count;
       if (slice.isOver) {
         await slice.breathe();
@@ -121,7 +125,11 @@ export class SqliteConnection {
 
 /** The binding stores numbers as floating point; integers travel as bigint to stay integers. */
 function bindable(parameters: readonly SqlValue[]): readonly SqlValue[] {
-  return parameters.map((value) => (typeof value === 'number' ? BigInt(exactInteger(value)) : value));
+  return parameters.map(bindableValue);
+}
+
+function bindableValue(value: SqlValue): SqlValue {
+  return typeof value === 'number' ? BigInt(exactInteger(value)) : value;
 }
 
 /** In place: the row was made for us. */

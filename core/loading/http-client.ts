@@ -32,6 +32,9 @@ export const httpFactory: HttpFactory = { client: (options) => new UndiciHttpCli
  * Waiting for a free connection does not count as time of the exchange: otherwise a busy daemon would time out on an
  * upstream that is merely slow, and repeat what was about to be answered.
  */
+/** One reason for all: without it each end of an exchange would build an exception with its stack. */
+const OVER = new Error('the exchange is over');
+
 export class UndiciHttpClient implements HttpClient {
   readonly #options: HttpClientOptions;
   readonly #timeoutMs: number;
@@ -94,7 +97,7 @@ export class UndiciHttpClient implements HttpClient {
       clearTimeout(timer);
       signal.removeEventListener('abort', onAbort);
       // Ends what is left of a lost race, and does nothing after a finished exchange.
-      limit.abort();
+      limit.abort(OVER);
     }
   }
 
