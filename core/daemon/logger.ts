@@ -97,6 +97,7 @@ export class DaemonLogger implements Logger {
   }
 
   debug(message: string, fields?: Readonly<Record<string, unknown>>): void {
-    this.#winston.debug(message, { ...fields });
+    // Otherwise winston would build the line first and only then find that nobody wants it.
+    if (this.#winston.isLevelEnabled('debug')) this.#winston.debug(message, { ...fields });
   }
 }
