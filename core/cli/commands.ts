@@ -20,6 +20,11 @@ export const COMMANDS: readonly CommandEntry[] = [
     summary: 'how far each scope is rated, and what is wrong',
     load: () => import('./status.js'),
   },
+  {
+    name: 'doctor',
+    summary: 'find what is wrong, and what to do about it',
+    load: () => import('./doctor.js'),
+  },
   { name: 'summary', summary: 'what usage costs, in sums', load: () => import('./summary.js') },
   { name: 'dataframes', summary: 'every rated point', load: () => import('./dataframes.js') },
   { name: 'explain', summary: 'how stored prices come about', load: () => import('./explain.js') },
@@ -31,7 +36,11 @@ export const COMMANDS: readonly CommandEntry[] = [
   { name: 'rules', summary: 'import, export and list prices', load: () => import('./rules.js') },
   { name: 'modules', summary: 'switch rating modules and order them', load: () => import('./modules.js') },
   { name: 'scopes', summary: 'rate a scope anew', load: () => import('./scopes.js') },
-  { name: 'config', summary: 'check the configuration', load: () => import('./config.js') },
+  {
+    name: 'config',
+    summary: "check the configuration, or take over CloudKitty's",
+    load: () => import('./config.js'),
+  },
   { name: 'plugins', summary: 'list plugins', load: () => import('./plugins.js') },
   { name: 'dbsync', summary: 'create or upgrade the tables', load: () => import('./dbsync.js') },
   {

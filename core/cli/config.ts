@@ -9,6 +9,7 @@ import { EXIT } from '../daemon/exit-codes.js';
 import { DaemonLogger } from '../daemon/logger.js';
 import { isRatecatError, type JsonValue } from '../plugin-api/index.js';
 import { type Cli, examples } from './cli.js';
+import { defineImport } from './config-import.js';
 import { findConfig, loadOnly } from './open-config.js';
 
 interface Options {
@@ -34,6 +35,7 @@ export function define(command: Command, cli: Cli): void {
       ),
     )
     .action((options: Options) => cli.run(() => check(cli, options)));
+  defineImport(command, cli, (of) => check(of, {}));
 }
 
 interface Findings {
