@@ -127,6 +127,31 @@ describeOnEngines('storage sql', (engine) => {
       }
     }));
 
+  it('groups by attributes of many scopes, asked again after some of them changed', () =>
+    using(engine.newDatabase(), async ({ storage }) => {
+      const write = (scope: number, hour: number) => {
+        const points = [{ groupby: { project: `p-${scope}` }, price: '1' }];
+        return storage.replacePeriod(sampleFrame({ scope: `s-${scope}`, hour, points }), WRITE, never);
+      };
+      const count = async () => {
+        const query = { ...EVERYTHING, groupby: [{ kind: 'attribute', name: 'project' }] } as const;
+        const { rows } = await storage.total(query, never);
+        return rows.map(({ group, points }) => `${group} ${points}`).sort();
+      };
+      const scopes = Array.from({ length: 150 }, (_, index) => index);
+      for (const scope of scopes) await write(scope, 0);
+      assert.deepEqual(await count(), scopes.map((scope) => `p-${scope} 1`).sort());
+      const changed = scopes.filter((scope) => scope % 3 === 0);
+      for (const scope of changed) {
+        const points = [{ metric: 'volume', groupby: { project: `p-${scope}` } }];
+        await storage.replacePeriod(sampleFrame({ scope: `s-${scope}`, hour: 1, points }), WRITE, never);
+      }
+      assert.deepEqual(
+        await count(),
+        scopes.map((scope) => `p-${scope} ${changed.includes(scope) ? 2 : 1}`).sort(),
+      );
+    }));
+
   it('groups by attributes see a descriptor that another process adds while they read', () =>
     using(engine.newDatabase(), async ({ database, storage }) => {
       await storage.replacePeriod(sampleFrame({ points: [{ metadata: { flavor: 'small' } }] }), WRITE, never);

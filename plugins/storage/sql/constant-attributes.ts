@@ -1,5 +1,5 @@
 import type { Descriptor, SqlDatabase } from '../../../core/plugin-api/index.js';
-import { Conditions } from './conditions.js';
+import { Conditions, chunks } from './conditions.js';
 import { DESCRIPTOR_COLUMNS, describedText, toDescriptor } from './descriptor-reader.js';
 import type { ScopeRows } from './scopes.js';
 
@@ -8,6 +8,7 @@ const MAX_SCOPES = 10_000;
 /** Names of one metric beyond which nothing is remembered of it, and text that is worth to be remembered. */
 const MAX_NAMES = 256;
 const MAX_LENGTH = 256;
+const SCOPES_PER_QUERY = 64;
 
 const VARIES = Symbol('varies');
 
@@ -77,10 +78,12 @@ export class ConstantAttributes {
   ): Promise<ConstantTexts | undefined> {
     const revisions = await this.#revisions(scopes);
     const known = new Map<number, KnownScope>();
-    for (const [row, revision] of revisions) {
+    for (const some of chunks([...revisions], SCOPES_PER_QUERY)) {
       signal.throwIfAborted();
-      known.set(row, await this.#upToDate(row, revision, signal));
-      if (!isConstant(known.get(row)!, metrics, names)) return undefined;
+      for (const [row, scope] of await this.#upToDate(some, signal)) {
+        if (!isConstant(scope, metrics, names)) return undefined;
+        known.set(row, scope);
+      }
     }
     return {
       get: (scope, metric) => {
@@ -104,30 +107,51 @@ export class ConstantAttributes {
     return new Map(rows.map(([id, revision]) => [Number(id), Number(revision)]));
   }
 
-  async #upToDate(row: number, revision: number, signal: AbortSignal): Promise<KnownScope> {
-    const before = this.#scopes.get(row);
-    if (before?.revision === revision) return before;
-    const scope: KnownScope = before ?? { revision, newest: -1, metrics: new Map() };
-    await this.#readNew(row, scope, signal);
+  /** Each with its revision. */
+  async #upToDate(
+    scopes: readonly (readonly [number, number])[],
+    signal: AbortSignal,
+  ): Promise<ReadonlyMap<number, KnownScope>> {
+    const found = new Map<number, KnownScope>();
+    const outdated = new Map<number, KnownScope>();
+    for (const [row, revision] of scopes) {
+      const scope = this.#scopes.get(row) ?? { revision: -1, newest: -1, metrics: new Map() };
+      found.set(row, scope);
+      if (scope.revision !== revision) outdated.set(row, scope);
+    }
+    if (outdated.size > 0) await this.#readNew(outdated, signal);
+    for (const [row, revision] of scopes) {
+      if (outdated.has(row)) this.#remember(row, revision, outdated.get(row)!);
+    }
+    return found;
+  }
+
+  #remember(row: number, revision: number, scope: KnownScope): void {
     scope.revision = revision;
-    if (before === undefined && this.#scopes.size >= MAX_SCOPES)
+    if (!this.#scopes.has(row) && this.#scopes.size >= MAX_SCOPES)
       this.#scopes.delete(this.#scopes.keys().next().value!);
     this.#scopes.set(row, scope);
-    return scope;
   }
 
   /** Within a scope ids ascend in the order of commits: its row is locked when they are drawn. */
-  async #readNew(row: number, scope: KnownScope, signal: AbortSignal): Promise<void> {
-    const sql = `SELECT ${DESCRIPTOR_COLUMNS} FROM ratecat_sql_descriptors d WHERE d.scope = ? AND d.id > ?`;
-    let newest = scope.newest;
-    for await (const found of this.#database.iterate(sql, [row, newest], signal)) {
+  async #readNew(scopes: ReadonlyMap<number, KnownScope>, signal: AbortSignal): Promise<void> {
+    const terms = [...scopes].map(() => '(d.scope = ? AND d.id > ?)').join(' OR ');
+    const rows = this.#database.iterate(
+      `SELECT ${DESCRIPTOR_COLUMNS}, d.scope FROM ratecat_sql_descriptors d WHERE ${terms}`,
+      [...scopes].flatMap(([row, { newest }]) => [row, newest]),
+      signal,
+    );
+    const newest = new Map<KnownScope, number>();
+    for await (const found of rows) {
+      const scope = scopes.get(Number(found.at(-1)))!;
       const descriptor = toDescriptor(found);
       const metric = scope.metrics.get(descriptor.metric);
       if (metric === undefined) scope.metrics.set(descriptor.metric, new MetricAttributes(descriptor));
       else metric.add(descriptor);
-      newest = Math.max(newest, Number(found[0]));
+      newest.set(scope, Math.max(newest.get(scope) ?? -1, Number(found[0])));
     }
-    scope.newest = Math.max(scope.newest, newest);
+    // Only now: what an aborted read has seen is read again.
+    for (const [scope, id] of newest) scope.newest = Math.max(scope.newest, id);
   }
 }
 
