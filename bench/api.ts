@@ -30,7 +30,7 @@ export interface ApiLoad {
   readonly requests: number;
 }
 
-interface Question {
+export interface Question {
   readonly key: string;
   readonly what: string;
   readonly path: string;
@@ -82,7 +82,7 @@ export async function benchApi(engine: BenchEngine, load: ApiLoad): Promise<read
   }
 }
 
-function questions({ periods }: ApiLoad, mappings: string): readonly Question[] {
+export function questions({ periods }: ApiLoad, mappings: string): readonly Question[] {
   const iso = (instant: number) => new Date(instant * 1000).toISOString().replace('.000Z', '');
   // Whole months, as clients and Horizon ask for them.
   const last = new Date((FIRST + periods * HOUR) * 1000);
@@ -108,8 +108,8 @@ function questions({ periods }: ApiLoad, mappings: string): readonly Question[] 
   ];
 }
 
-async function measure(
-  engine: BenchEngine,
+export async function measure(
+  engine: { readonly id: string; readonly label: string },
   client: Client,
   question: Question,
   load: ApiLoad,
@@ -151,7 +151,13 @@ async function ask(client: Client, method: 'GET' | 'POST', path: string, body?: 
   const response = await client.request({
     method,
     path,
-    headers: { 'x-auth-token': TOKEN, 'content-type': 'application/json' },
+    // Without authentication CloudKitty believes the roles that a header names.
+    headers: {
+      'x-auth-token': TOKEN,
+      'x-roles': 'admin',
+      'x-project-id': 'p',
+      'content-type': 'application/json',
+    },
     ...(body === undefined ? {} : { body: JSON.stringify(body) }),
   });
   const text = await response.body.text();
@@ -199,7 +205,7 @@ function projectId(scope: number): string {
   return String(scope).padStart(32, '0');
 }
 
-function descriptor(scope: number, index: number): Descriptor {
+export function descriptor(scope: number, index: number): Descriptor {
   const id = `5f1c2a90-7b1e-4c36-${String(scope).padStart(4, '0')}-${String(index).padStart(12, '0')}`;
   return {
     metric: METRICS[index % METRICS.length]!,
@@ -210,7 +216,7 @@ function descriptor(scope: number, index: number): Descriptor {
   };
 }
 
-function frame(scope: number, period: number, descriptors: readonly Descriptor[]): Frame<RatedPoint> {
+export function frame(scope: number, period: number, descriptors: readonly Descriptor[]): Frame<RatedPoint> {
   const begin = FIRST + period * HOUR;
   const cost = Decimal.parse('0.0137');
   return {

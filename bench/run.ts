@@ -1,6 +1,6 @@
 /**
  * `npm run bench [-- --quick] [-- --json FILE] [-- --only NAME,NAME]`: every figure of docs/performance.md. Ratios compare
- * what was measured in the same run.
+ * what was measured in the same run. `--beside URL --beside-influx URL` asks a running CloudKitty too.
  */
 import { mkdir, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
@@ -12,6 +12,7 @@ import { type BenchEngine, mariadbEngine, sqliteEngine } from './engines.js';
 import { collectGarbage, type Figure, isMet, renderSections, type Section, shown } from './figures.js';
 import { benchHashmap } from './hashmap.js';
 import { describeMachine, machineLine } from './machine.js';
+import { benchReference, besideReference } from './reference.js';
 import { benchRules } from './rules.js';
 import { benchEventLoop, benchHistory, benchSize, benchWriting } from './storage.js';
 
@@ -22,7 +23,13 @@ interface Bench {
 }
 
 const { values: options } = parseArgs({
-  options: { quick: { type: 'boolean', default: false }, json: { type: 'string' }, only: { type: 'string' } },
+  options: {
+    quick: { type: 'boolean', default: false },
+    json: { type: 'string' },
+    only: { type: 'string' },
+    beside: { type: 'string' },
+    'beside-influx': { type: 'string' },
+  },
 });
 
 const sizes = options.quick
@@ -105,11 +112,20 @@ function benches(): readonly Bench[] {
     {
       name: 'api',
       title: 'HTTP API: a million points, Keystone token in the cache',
-      run: () => onEngines((engine) => benchApi(engine, sizes.api)),
+      run: apiFigures,
     },
     { name: 'memory', title: 'Huge scope', run: () => benchHugeScope(sqlite) },
     { name: 'start', title: 'Start', run: () => benchStart(sqlite, sizes.rounds) },
   ];
+}
+
+async function apiFigures(): Promise<readonly Figure[]> {
+  const own = await onEngines((engine) => benchApi(engine, sizes.api));
+  const { beside, 'beside-influx': influx } = options;
+  if (beside === undefined || influx === undefined) return own;
+  const theirs = await benchReference({ url: beside, influx }, sizes.api);
+  const engines = [sqlite, mariadb].filter((engine) => engine !== undefined);
+  return [...own, ...theirs, ...engines.flatMap((engine) => besideReference(own, theirs, engine))];
 }
 
 async function runBench({ name, title, run }: Bench): Promise<Section> {
