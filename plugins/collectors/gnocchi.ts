@@ -14,14 +14,9 @@ import {
 } from '../../core/plugin-api/index.js';
 import { excerpt, keystoneSecrets } from '../../core/upstream/index.js';
 import { propertyOf } from '../shared/exact-json.js';
-import {
-  checkGnocchi,
-  GnocchiClient,
-  gnocchiShape,
-  percentEncoded,
-  type Resource,
-} from '../shared/gnocchi-client.js';
+import { checkGnocchi, GnocchiClient, gnocchiShape, type Resource } from '../shared/gnocchi-client.js';
 import { isoInstant } from '../shared/iso-instant.js';
+import { pathSegment } from '../shared/percent-encoded.js';
 import {
   type Group,
   keyOf,
@@ -222,10 +217,6 @@ export class GnocchiCollector implements Collector<GnocchiMetricOptions> {
 interface Measured {
   readonly attributes: Group['attributes'];
   readonly value: Decimal;
-}
-
-function pathSegment(text: string): string {
-  return percentEncoded(text).replaceAll('/', '%2F');
 }
 
 function groupValues(

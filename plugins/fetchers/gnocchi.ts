@@ -2,7 +2,8 @@ import { z } from 'zod';
 import { Decimal, definePlugin, type Fetcher, type Scope } from '../../core/plugin-api/index.js';
 import { keystoneSecrets, malformed } from '../../core/upstream/index.js';
 import { propertyOf } from '../shared/exact-json.js';
-import { checkGnocchi, GnocchiClient, gnocchiShape, percentEncoded } from '../shared/gnocchi-client.js';
+import { checkGnocchi, GnocchiClient, gnocchiShape } from '../shared/gnocchi-client.js';
+import { pathSegment } from '../shared/percent-encoded.js';
 
 /** A list, or CloudKitty's comma-separated text. */
 const resourceTypes = z.preprocess(
@@ -57,7 +58,7 @@ export class GnocchiFetcher implements Fetcher {
   async #addMissing(type: string, known: Set<string>, signal: AbortSignal): Promise<void> {
     const { scope_attribute: attribute } = this.#settings;
     const request = {
-      path: `search/resource/${percentEncoded(type).replaceAll('/', '%2F')}`,
+      path: `search/resource/${pathSegment(type)}`,
       query: [['details', 'true']] as const,
       body: known.size === 0 ? {} : { not: { in: { [attribute]: [...known].sort() } } },
       purpose: SEARCHING,

@@ -18,6 +18,7 @@ import {
   upstreamClient,
 } from '../../core/upstream/index.js';
 import { isObject, parseExactJson } from './exact-json.js';
+import { percentEncoded } from './percent-encoded.js';
 
 /** Options of a Gnocchi service; names as in CloudKitty. Source: collectors.md §2.1. */
 export const gnocchiShape = {
@@ -142,16 +143,9 @@ export class GnocchiClient {
 /** A resource of a search, numbers as decimals. */
 export type Resource = Readonly<Record<string, unknown>>;
 
-/** Percent-encoded as CloudKitty's client does it: everything but letters, digits and `_.-~/`. */
 function queryString(query: ReadonlyArray<readonly [string, string]>): string {
   if (query.length === 0) return '';
   return `?${query.map(([name, value]) => `${percentEncoded(name)}=${percentEncoded(value)}`).join('&')}`;
-}
-
-export function percentEncoded(text: string): string {
-  return encodeURIComponent(text.replace(/\p{Cs}/gu, '\ufffd'))
-    .replaceAll('%2F', '/')
-    .replace(/[!'()*]/g, (character) => `%${character.charCodeAt(0).toString(16).toUpperCase()}`);
 }
 
 function nextQuery(link: string | undefined): ReadonlyArray<readonly [string, string]> | undefined {

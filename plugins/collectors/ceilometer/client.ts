@@ -16,7 +16,7 @@ import {
   upstreamClient,
 } from '../../../core/upstream/index.js';
 import { isObject, parseExactJson, propertyOf } from '../../shared/exact-json.js';
-import { percentEncoded } from '../../shared/gnocchi-client.js';
+import { pathSegment } from '../../shared/percent-encoded.js';
 
 /** Options of a Ceilometer service; defaults as in CloudKitty. Source: collectors.md §5.1. */
 export const ceilometerShape = {
@@ -110,7 +110,7 @@ export class CeilometerClient {
     call: CeilometerCall,
     signal: AbortSignal,
   ): Promise<{ readonly shown: string; readonly response: HttpResponse }> {
-    const url = `${await this.#base(signal)}/v2/${call.path.map(encoded).join('/')}${queryString(call)}`;
+    const url = `${await this.#base(signal)}/v2/${call.path.map(pathSegment).join('/')}${queryString(call)}`;
     const shown = `GET ${shownUrl(url)}`;
     const request = { method: 'GET', url, headers: { accept: 'application/json' } } as const;
     try {
@@ -130,10 +130,6 @@ export class CeilometerClient {
 /** A row of an answer. */
 export type Row = Readonly<Record<string, unknown>>;
 
-function encoded(text: string): string {
-  return percentEncoded(text).replaceAll('/', '%2F');
-}
-
 /** Parallel lists, each parameter's values together, as Ceilometer's own client sends them. */
 function queryString({ conditions, parameters = [] }: CeilometerCall): string {
   const query: ReadonlyArray<readonly [string, string]> = [
@@ -144,7 +140,7 @@ function queryString({ conditions, parameters = [] }: CeilometerCall): string {
     ...parameters,
   ];
   if (query.length === 0) return '';
-  return `?${query.map(([name, value]) => `${encoded(name)}=${encoded(value)}`).join('&')}`;
+  return `?${query.map(([name, value]) => `${pathSegment(name)}=${pathSegment(value)}`).join('&')}`;
 }
 
 function refused(call: string, response: HttpResponse): Error {
