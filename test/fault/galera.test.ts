@@ -20,6 +20,7 @@ import {
 } from '../support/small-daemon.js';
 
 const PERIODS = 300;
+const START = lastDue() - PERIODS * 3600;
 const SCOPES = ['alpha', 'beta', 'gamma', 'delta'];
 const RACES = 200;
 
@@ -38,7 +39,7 @@ if (serviceInstalled('galera')) {
     function processorOn(node: number, database: string, collectDelayMs: number): Promise<SmallDaemon> {
       return smallDaemon({
         url: galera.url(database, node),
-        start: lastDue() - PERIODS * 3600,
+        start: START,
         scopes: SCOPES,
         collectDelayMs,
         // Well above the time that the survivors wait for a silent node.
@@ -93,7 +94,7 @@ if (serviceInstalled('galera')) {
       for (const node of [0, 1, 2])
         await assertWhole(galera.url('killed', node), {
           scopes: SCOPES,
-          start: lastDue() - PERIODS * 3600,
+          start: START,
           period: 3600,
           least: PERIODS,
         });
@@ -128,7 +129,7 @@ if (serviceInstalled('galera')) {
       assert.equal((await up.stop()).code, 0);
       await assertWhole(galera.url('rolling', 2), {
         scopes: SCOPES,
-        start: lastDue() - PERIODS * 3600,
+        start: START,
         period: 3600,
         least: PERIODS,
       });
