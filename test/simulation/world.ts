@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { setImmediate as turn } from 'node:timers/promises';
 import { migrate } from '../../core/database/migrate.js';
 import { CORE_MIGRATIONS } from '../../core/database/migrations/core.js';
@@ -82,6 +83,8 @@ class Killed extends Error {}
 
 const never = new Promise<never>(() => undefined);
 const forEver = new AbortController().signal;
+// Who sleeps on it when its world ends stays there.
+setMaxListeners(0, forEver);
 
 /** Price per unit is the newest row of a table, so that rule edits are visible in prices. */
 export const simRating: RatingModule = {
