@@ -1,10 +1,9 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { AuthenticationRefused } from '../../core/api/auth/authenticator.js';
-import { type Auth, createAuth } from '../../core/api/auth/create-auth.js';
+import { type Auth, type AuthConfig, createAuth } from '../../core/api/auth/create-auth.js';
 import type { Identity } from '../../core/api/auth/identity.js';
 import { DEFAULT_RULES } from '../../core/api/auth/policy-defaults.js';
-import type { ApiConfig } from '../../core/config/config.js';
 import { httpFactory } from '../../core/loading/http-client.js';
 import { type Clock, describeError, type RatecatError } from '../../core/plugin-api/index.js';
 import { RecordingLogger } from '../../core/testkit/fakes.js';
@@ -66,33 +65,33 @@ if (serviceInstalled('mariadb', 'keystone')) {
       await mariadb?.stop();
     });
 
-    const config = () =>
-      ({
-        auth: 'keystone',
-        policyFile: undefined,
-        policyFolders: [],
-        keystone: {
-          session: {
-            auth_type: 'password',
-            auth_url: keystone.url,
-            username: 'ratecat',
-            password: PASSWORD,
-            user_domain_name: 'Default',
-            project_name: 'service',
-            project_domain_name: 'Default',
-            insecure: false,
-            timeout: 30,
-            max_response_mib: 8,
-          },
-          wwwAuthenticateUri: keystone.url,
-          interface: 'internal',
-          region: keystone.region,
-          tokenCacheSeconds: CACHE_SECONDS,
-          serviceTokenRoles: ['service'],
-          serviceTokenRolesRequired: true,
-          serviceType: 'rating',
+    const config = (): AuthConfig => ({
+      refusedRateLimitPerMinute: 0,
+      auth: 'keystone',
+      policyFile: undefined,
+      policyFolders: [],
+      keystone: {
+        session: {
+          auth_type: 'password',
+          auth_url: keystone.url,
+          username: 'ratecat',
+          password: PASSWORD,
+          user_domain_name: 'Default',
+          project_name: 'service',
+          project_domain_name: 'Default',
+          insecure: false,
+          timeout: 30,
+          max_response_mib: 8,
         },
-      }) as unknown as ApiConfig;
+        wwwAuthenticateUri: keystone.url,
+        interface: 'internal',
+        region: keystone.region,
+        tokenCacheSeconds: CACHE_SECONDS,
+        serviceTokenRoles: ['service'],
+        serviceTokenRolesRequired: true,
+        serviceType: 'rating',
+      },
+    });
 
     async function grantSystemAdmin(user: Named): Promise<void> {
       const role = await keystone.ensureRole('admin');

@@ -7,6 +7,11 @@ import { AllowAll, type Policy } from './policy.js';
 import { FilePolicy } from './policy-file.js';
 import { RefusalLimit } from './refusal-limit.js';
 
+export type AuthConfig = Pick<
+  ApiConfig,
+  'auth' | 'policyFile' | 'policyFolders' | 'keystone' | 'refusedRateLimitPerMinute'
+>;
+
 export interface AuthParts {
   readonly http: HttpFactory;
   readonly clock: Clock;
@@ -23,7 +28,7 @@ export interface Auth {
  * Who callers are and what they may do, as configured. Reads the policy files, talks to nobody.
  * @throws ConfigError RATECAT_CONFIG_INVALID for a policy file with faults.
  */
-export function createAuth(config: ApiConfig, parts: AuthParts): Auth {
+export function createAuth(config: AuthConfig, parts: AuthParts): Auth {
   if (config.auth === 'noauth') return { authenticator: new NoauthAuthenticator(), policy: new AllowAll() };
   const { keystone } = config;
   if (keystone === undefined) {

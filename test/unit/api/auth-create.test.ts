@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { createAuth } from '../../../core/api/auth/create-auth.js';
+import { type AuthConfig, createAuth } from '../../../core/api/auth/create-auth.js';
 import { ANONYMOUS } from '../../../core/api/auth/identity.js';
 import { KeystoneAuthenticator } from '../../../core/api/auth/keystone-authenticator.js';
 import { NoauthAuthenticator } from '../../../core/api/auth/noauth-authenticator.js';
@@ -9,12 +9,13 @@ import { httpFactory } from '../../../core/loading/http-client.js';
 import { RecordingLogger, VirtualClock } from '../../../core/testkit/fakes.js';
 
 const parts = { http: httpFactory, clock: new VirtualClock(), logger: new RecordingLogger() };
-const config = {
+const config: AuthConfig = {
   auth: 'noauth',
   policyFile: undefined,
   policyFolders: [],
   keystone: undefined,
-} as unknown as ApiConfig;
+  refusedRateLimitPerMinute: 0,
+};
 const never = new AbortController().signal;
 
 describe('without authentication', () => {
