@@ -33,5 +33,6 @@ export const BUILTIN_PLUGINS: Readonly<Record<PluginKind, Readonly<Record<string
     sqlite: () => import('../../plugins/storage/sql/index.js'),
     mysql: () => import('../../plugins/storage/sql/index.js'),
     sqlalchemy: () => import('../../plugins/storage/sql/index.js'),
+    influxdb: () => import('../../plugins/storage/influxdb/index.js'),
   },
 };

@@ -11,6 +11,7 @@ const PROGRAMS = {
   client: ['/usr/bin/cloudkitty'],
   horizon: ['/usr/share/openstack-dashboard/wsgi.py'],
   chromium: ['/usr/bin/chromium'],
+  influxdb: ['/usr/bin/influxd'],
 } as const;
 
 export type Service = keyof typeof PROGRAMS;

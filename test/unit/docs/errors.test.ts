@@ -7,7 +7,13 @@ import { fileURLToPath } from 'node:url';
 const root = fileURLToPath(new URL('../../..', import.meta.url));
 
 /** Names with the same beginning that are environment variables. */
-const VARIABLES: readonly string[] = ['RATECAT_CONFIG', 'RATECAT_DATA', 'RATECAT_SEED', 'RATECAT_WORKER'];
+const VARIABLES: readonly string[] = [
+  'RATECAT_ADMIN_URL',
+  'RATECAT_CONFIG',
+  'RATECAT_DATA',
+  'RATECAT_SEED',
+  'RATECAT_WORKER',
+];
 
 function sources(folder: string): readonly string[] {
   return readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })
