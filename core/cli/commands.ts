@@ -42,7 +42,16 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: () => import('./config.js'),
   },
   { name: 'plugins', summary: 'list plugins', load: () => import('./plugins.js') },
-  { name: 'dbsync', summary: 'create or upgrade the tables', load: () => import('./dbsync.js') },
+  {
+    name: 'keystone',
+    summary: 'make user, roles, service and endpoints in Keystone',
+    load: () => import('./keystone.js'),
+  },
+  {
+    name: 'dbsync',
+    summary: 'create the database, create or upgrade the tables',
+    load: () => import('./dbsync.js'),
+  },
   {
     name: 'storage-init',
     summary: 'create the tables (same as dbsync upgrade)',

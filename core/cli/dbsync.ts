@@ -4,11 +4,21 @@ import { EXIT } from '../daemon/exit-codes.js';
 import { DaemonLogger } from '../daemon/logger.js';
 import { prepareDatabase } from '../daemon/run-daemon.js';
 import { pendingMigrations } from '../database/migrate.js';
+import { createDatabase } from '../setup/database-setup.js';
+import { readSecret } from '../setup/secret-file.js';
+import { Steps } from '../setup/setup-steps.js';
 import { type Cli, examples } from './cli.js';
-import { openConfig } from './open-config.js';
+import { loadOnly, openConfig } from './open-config.js';
 import { refuseAbsent } from './with-services.js';
 
+interface CreateOptions {
+  readonly adminUrlFile?: string;
+  readonly clientHost?: string;
+  readonly dryRun?: true;
+}
+
 export function define(command: Command, cli: Cli): void {
+  defineCreate(command, cli);
   command
     .command('upgrade')
     .summary('create or upgrade the tables')
@@ -32,6 +42,52 @@ export function define(command: Command, cli: Cli): void {
     )
     .addHelpText('after', examples(['ratecat dbsync status', 'is the database ready for this version?']))
     .action(() => cli.run(() => status(cli)));
+}
+
+function defineCreate(command: Command, cli: Cli): void {
+  command
+    .command('create')
+    .summary('make database and user, or repair them')
+    .description(
+      'Makes the database and the user that database.url names, with the password that it has and no more privileges than Ratecat ' +
+        "needs, from an administrator's credentials; for SQLite, the folder. What is there and right stays as it is. The tables " +
+        "come with 'ratecat dbsync upgrade' or 'ratecat up'.",
+    )
+    .option(
+      '--admin-url-file <file>',
+      "its first line is the administrator's URL, such as mysql://root:PASSWORD@db.example; default: $RATECAT_ADMIN_URL, else " +
+        'root over the unix_socket of database.url',
+    )
+    .option(
+      '--client-host <host>',
+      "from where the user may log in; default: 'localhost' with a unix_socket, else '%'",
+    )
+    .option('--dry-run', 'print the SQL for what is to be done, and change nothing')
+    .addHelpText(
+      'after',
+      examples(
+        ['ratecat dbsync create --admin-url-file admin-url', 'before the first start, with MySQL or MariaDB'],
+        ['ratecat dbsync create --dry-run', 'the SQL, for whoever administers the server'],
+      ),
+    )
+    .action((options: CreateOptions) => cli.run(() => create(cli, options)));
+}
+
+async function create(cli: Cli, options: CreateOptions): Promise<undefined> {
+  const { config } = await loadOnly(cli);
+  const { url } = config.database;
+  const steps = new Steps({
+    isDryRun: options.dryRun === true,
+    comment: url.startsWith('sqlite:') ? '#' : '--',
+    print: (line) => cli.output.line(line),
+  });
+  const { adminUrlFile, clientHost } = options;
+  const adminUrl =
+    adminUrlFile === undefined
+      ? cli.environment.RATECAT_ADMIN_URL || undefined
+      : await readSecret(adminUrlFile);
+  await createDatabase({ url, dataFolder: config.dataFolder, adminUrl, clientHost }, steps);
+  return undefined;
 }
 
 /** Brings the tables up to date and gives modules their first state. */

@@ -17,6 +17,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'core/scopes': ['core/plugin-api', 'core/config', 'core/database'],
   'core/rating': ['core/plugin-api', 'core/config', 'core/database', 'core/scopes'],
   'core/reporting': ['core/plugin-api', 'core/config', 'core/database', 'core/scopes', 'core/rating'],
+  'core/setup': ['core/plugin-api', 'core/upstream', 'core/config', 'core/database'],
   'core/importing': ['core/plugin-api', 'core/config', 'core/database'],
   'core/processing': ['core/plugin-api', 'core/config', 'core/database', 'core/scopes', 'core/rating'],
   'core/api': [
@@ -61,6 +62,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'core/reporting',
     'core/processing',
     'core/importing',
+    'core/setup',
     'core/daemon',
   ],
   bin: ['core/cli'],
