@@ -1,6 +1,6 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
-import type { AddressInfo } from 'node:net';
+import { type AddressInfo, BlockList } from 'node:net';
 import { Readable } from 'node:stream';
 import rateLimit from '@fastify/rate-limit';
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
@@ -80,6 +80,9 @@ declare module 'fastify' {
 const WITH_BODY = ['GET', 'HEAD', 'DELETE', 'OPTIONS'];
 const ROUTE_UNKNOWN = 'unknown';
 const MINUTE_MS = 60_000;
+const LOOPBACK = new BlockList();
+LOOPBACK.addSubnet('127.0.0.0', 8, 'ipv4');
+LOOPBACK.addAddress('::1', 'ipv6');
 /** Callers whose requests are counted at a time. */
 const COUNTED_CALLERS = 20_000;
 
@@ -124,6 +127,7 @@ export class ApiServer implements Lifecycle {
       );
     }
     const bound = app.server.address();
+    this.#refuseOpenSocket(bound);
     return typeof bound === 'string' || bound === null ? String(bound) : this.#urlOf(bound);
   }
 
@@ -143,6 +147,19 @@ export class ApiServer implements Lifecycle {
     for (const controller of this.#open) controller.abort(new Error('the server stops'));
     await this.#app?.close();
     await this.#parts.authenticator.stop?.();
+  }
+
+  /** The configuration was checked against api.host; a socket that was passed may listen elsewhere. */
+  #refuseOpenSocket(bound: AddressInfo | string | null): void {
+    const { auth, allowInsecureBind } = this.#parts.config;
+    if (auth !== 'noauth' || allowInsecureBind || bound === null || typeof bound === 'string') return;
+    if (isLoopback(bound.address)) return;
+    throw new ConfigError(
+      'RATECAT_API_ADDRESS',
+      `The service manager passed a socket on ${bound.address}:${bound.port}, which other machines may reach, and api.auth is ` +
+        'noauth: everybody would be an administrator. Set api.auth to keystone, let the socket listen on 127.0.0.1, or set ' +
+        'api.allow_insecure_bind to true.',
+    );
   }
 
   #urlOf({ address, port, family }: AddressInfo): string {
@@ -429,6 +446,10 @@ async function certificate(tls: NonNullable<ApiConfig['tls']>): Promise<{ cert: 
     }
   };
   return { cert: await read(tls.certFile), key: await read(tls.keyFile) };
+}
+
+function isLoopback(address: string): boolean {
+  return LOOPBACK.check(address, address.includes(':') ? 'ipv6' : 'ipv4');
 }
 
 /** systemd's socket activation: one socket, meant for this process (sd_listen_fds(3)). */

@@ -3,7 +3,9 @@ import { type Config } from '../config/config.js';
 import { loadConfig } from '../config/load-config.js';
 import { formatProblem } from '../config/problems.js';
 import { EXIT } from '../daemon/exit-codes.js';
+import { LifeSigns, type SilenceLimit } from '../daemon/life-signs.js';
 import { DaemonLogger } from '../daemon/logger.js';
+import type { NeighbourMetrics } from '../daemon/measured-neighbours.js';
 import { MetricsRegistry, metricsOfAll } from '../daemon/metrics-registry.js';
 import { MetricsServer } from '../daemon/metrics-server.js';
 import { CatchUp, toAll } from '../daemon/progress.js';
@@ -14,12 +16,21 @@ import {
   runApi,
   runDaemon,
 } from '../daemon/run-daemon.js';
+import {
+  type ServiceEnvironment,
+  ServiceManager,
+  type ServiceManagerParts,
+  systemdNotify,
+  takeServiceEnvironment,
+} from '../daemon/service-manager.js';
 import { DaemonSignals } from '../daemon/signals.js';
 import { systemClock } from '../daemon/system-clock.js';
 import { obeyParent, WORKER_VARIABLE, WorkerHopeless, WorkerProcesses } from '../daemon/worker-processes.js';
+import { sendPulses, WorkerPulses } from '../daemon/worker-pulses.js';
 import { aboveBar, terminalBar } from './catch-up-bar.js';
 import type { Cli } from './cli.js';
 import { openConfig } from './open-config.js';
+import { workStatus } from './service-status.js';
 
 export interface ServeOptions {
   /** Brings the tables up to date; without, a database that needs it is refused. */
@@ -31,8 +42,9 @@ export interface ServeOptions {
 
 /** Runs the daemon in this process, or in as many workers as the configuration asks for. Gives the exit code. */
 export async function serve(cli: Cli, options: ServeOptions): Promise<number> {
-  const { config, plugins, warnings } = await openConfig(cli);
   const isWorker = cli.environment[WORKER_VARIABLE] !== undefined;
+  const service = takeServiceEnvironment(process.env);
+  const { config, plugins, warnings } = await openConfig(cli);
   const registry = new MetricsRegistry();
   if (!isWorker) registry.describeProcess(cli.version);
   const catchUp = isWorker ? undefined : catchUpOn(process.stderr, config);
@@ -41,15 +53,28 @@ export async function serve(cli: Cli, options: ServeOptions): Promise<number> {
   process.on('uncaughtException', leaveOnCrash);
   for (const warning of isWorker ? [] : warnings)
     logger.warn('configuration', { problem: formatProblem(warning) });
-  const workers = config.processor.workers > 1 && !isWorker ? workerProcesses(config, logger) : undefined;
+  const signs = new LifeSigns(systemClock, silenceLimits(config));
+  const pulses = new WorkerPulses({ count: config.processor.workers, clock: systemClock, logger });
+  const workers =
+    config.processor.workers > 1 && !isWorker ? workerProcesses(config, logger, pulses) : undefined;
+  const manager = serviceManager(service, logger, {
+    status: () => workStatus(workers === undefined ? signs.work() : pulses.work()),
+    stalled() {
+      if (workers === undefined) return signs.stalled();
+      // One that hangs is started again alone; the others go on.
+      if (service.watchdogMs !== undefined) pulses.killSilent(service.watchdogMs);
+      return undefined;
+    },
+  });
   const signals = new DaemonSignals({
     logger,
     graceSeconds: config.processor.gracefulStopSeconds,
     isWorker,
-    async reload() {
-      await reloadLogLevel(cli, config, logger);
-      workers?.tell('reload');
-    },
+    reload: () =>
+      manager.reload(async () => {
+        await reloadLogLevel(cli, config, logger);
+        workers?.tell('reload');
+      }),
     beforeExit() {
       catchUp?.end();
       workers?.kill();
@@ -62,20 +87,33 @@ export async function serve(cli: Cli, options: ServeOptions): Promise<number> {
       metrics: () => registry.registry.getMetricsAsJSON(),
     });
   }
+  announceStop(signals, manager, config);
   const prepared = options.prepared?.(config);
   const listening = (url: string) => logger.info(`API on ${url}`, { auth: config.api.auth });
-  const events: DaemonEvents = { listening, ...(prepared === undefined || isWorker ? {} : { prepared }) };
+  const ready = () => {
+    if (isWorker)
+      sendPulses(
+        () => signs.stalled(),
+        () => signs.work(),
+      );
+    else manager.ready();
+  };
+  const events: DaemonEvents = {
+    listening,
+    ready,
+    ...(prepared === undefined || isWorker ? {} : { prepared }),
+  };
   const servesApi = options.servesApi && config.api.enabled && !isWorker;
   const parts: DaemonParts = {
     config,
-    plugins,
+    plugins: signs.watch(plugins),
     logger,
     migrates: options.migrates && !isWorker,
     servesApi: servesApi && workers === undefined,
     version: cli.version,
     onServed: (served) => registry.served(served),
-    neighbours: registry,
-    metrics: catchUp === undefined ? registry : toAll([registry, catchUp]),
+    neighbours: alsoTelling(registry, signs),
+    metrics: toAll([registry, signs, ...(catchUp === undefined ? [] : [catchUp])]),
   };
   const { enabled, host, port, processorPort } = config.metricsServer;
   const metricsServer = new MetricsServer({
@@ -92,8 +130,13 @@ export async function serve(cli: Cli, options: ServeOptions): Promise<number> {
     if (workers === undefined) await runDaemon(parts, events, signals.stop);
     else {
       await prepareForWorkers(parts, events, signals.stop);
-      const api = servesApi ? runApi(parts, { listening }, signals.stop) : undefined;
+      let serves: (() => void) | undefined;
+      const serving = new Promise<void>((resolve) => {
+        serves = resolve;
+      });
+      const api = servesApi ? runApi(parts, { listening, ready: () => serves?.() }, signals.stop) : undefined;
       api?.catch(() => signals.requestStop('the API cannot be served'));
+      void Promise.all([pulses.allBegun, ...(servesApi ? [serving] : [])]).then(ready);
       await Promise.all([workers.run(signals.stop), api]);
     }
     logger.info('stopped');
@@ -105,6 +148,7 @@ export async function serve(cli: Cli, options: ServeOptions): Promise<number> {
   } finally {
     catchUp?.end();
     await metricsServer.stop();
+    await manager.end();
     signals.dispose();
     process.off('uncaughtException', leaveOnCrash);
   }
@@ -112,23 +156,31 @@ export async function serve(cli: Cli, options: ServeOptions): Promise<number> {
 
 /** Runs the API alone, until it is asked to stop. Gives the exit code. */
 export async function serveApi(cli: Cli): Promise<number> {
+  const service = takeServiceEnvironment(process.env);
   const { config, plugins, warnings } = await openConfig(cli);
   const logger = DaemonLogger.create(config.log);
   const leaveOnCrash = reportCrash(logger);
   process.on('uncaughtException', leaveOnCrash);
   for (const warning of warnings) logger.warn('configuration', { problem: formatProblem(warning) });
+  let status = 'starting';
+  // It has no work but requests: as long as the event loop turns, they are answered.
+  const manager = serviceManager(service, logger, { status: () => status, stalled: () => undefined });
   const signals = new DaemonSignals({
     logger,
     graceSeconds: config.processor.gracefulStopSeconds,
     isWorker: false,
-    reload: () => reloadLogLevel(cli, config, logger),
+    reload: () => manager.reload(() => reloadLogLevel(cli, config, logger)),
     beforeExit: () => undefined,
   });
+  announceStop(signals, manager, config);
   const registry = new MetricsRegistry();
   registry.describeProcess(cli.version);
   const { enabled, host, port } = config.metricsServer;
   const metricsServer = new MetricsServer({ host, port, logger, metrics: () => registry.registry.metrics() });
-  const listening = (url: string) => logger.info(`API on ${url}`, { auth: config.api.auth });
+  const listening = (url: string) => {
+    status = `API on ${url}`;
+    logger.info(status, { auth: config.api.auth });
+  };
   const parts: DaemonParts = {
     config,
     plugins,
@@ -140,14 +192,49 @@ export async function serveApi(cli: Cli): Promise<number> {
   };
   try {
     if (enabled) await metricsServer.start();
-    await runApi(parts, { listening }, signals.stop);
+    await runApi(parts, { listening, ready: () => manager.ready() }, signals.stop);
     logger.info('stopped');
     return EXIT.ok;
   } finally {
     await metricsServer.stop();
+    await manager.end();
     signals.dispose();
     process.off('uncaughtException', leaveOnCrash);
   }
+}
+
+function serviceManager(
+  { socket, watchdogMs }: ServiceEnvironment,
+  logger: DaemonLogger,
+  health: Pick<ServiceManagerParts, 'status' | 'stalled'>,
+): ServiceManager {
+  const notify = socket === undefined ? undefined : systemdNotify(socket);
+  return new ServiceManager({ notify, watchdogMs, clock: systemClock, logger, ...health });
+}
+
+function announceStop({ stop }: DaemonSignals, manager: ServiceManager, { processor }: Config): void {
+  stop.addEventListener('abort', () => manager.stopping(processor.gracefulStopSeconds), { once: true });
+}
+
+/** For start and margin, beyond what the limits of plugins add up to. */
+const SILENCE_MARGIN_SECONDS = 60;
+
+/** A metric has its limit, and so has every rating module for its rules and for its prices. */
+function silenceLimits({ processor, rating, pipelines }: Config): ReadonlyMap<string, SilenceLimit> {
+  const busySeconds = processor.metricTimeoutSeconds * (1 + 2 * rating.length) + SILENCE_MARGIN_SECONDS;
+  return new Map(
+    pipelines.map(({ name, collect: { periodSeconds } }) => [name, { periodSeconds, busySeconds }]),
+  );
+}
+
+function alsoTelling(registry: NeighbourMetrics, signs: LifeSigns): NeighbourMetrics {
+  return {
+    upstreamAsked: (host, outcome, seconds) => registry.upstreamAsked(host, outcome, seconds),
+    databaseAsked(kind, outcome, seconds) {
+      registry.databaseAsked(kind, outcome, seconds);
+      signs.databaseAsked(kind, outcome);
+    },
+  };
 }
 
 /** Bars are for people at a terminal. */
@@ -186,16 +273,19 @@ async function reloadLogLevel(cli: Cli, config: Config, logger: DaemonLogger): P
   logger.setLevel(level);
 }
 
-function workerProcesses(config: Config, logger: DaemonLogger): WorkerProcesses {
+function workerProcesses(config: Config, logger: DaemonLogger, pulses: WorkerPulses): WorkerProcesses {
   const args = ['processor', '--config', config.file, '--data-dir', config.dataFolder];
   return new WorkerProcesses({
     count: config.processor.workers,
     logger,
     clock: systemClock,
-    fork: (index) =>
-      fork(process.argv[1]!, args, {
+    fork(index) {
+      const child = fork(process.argv[1]!, args, {
         env: { ...process.env, [WORKER_VARIABLE]: String(index + 1) },
         stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
-      }),
+      });
+      pulses.listen(index, child);
+      return child;
+    },
   });
 }
