@@ -17,14 +17,20 @@ export async function prepareCloud(keystone: Keystone): Promise<Cloud> {
   const service = await keystone.ensureProject('service');
   const ratecat = await keystone.createUser('ratecat', SERVICE_PASSWORD);
   await keystone.grantRole({ user: ratecat, role: 'admin', project: service });
-  const tenant = async (name: string) => {
-    const project = await keystone.createProject(name);
+  const tenant = async (name: string, after = '') => {
+    let project = await keystone.createProject(name);
+    // Ids are random, and pushed frames of one period are kept in the order of the scopes' ids: in the recorded order.
+    while (project.id < after) {
+      await keystone.request('DELETE', `/projects/${project.id}`);
+      project = await keystone.createProject(name);
+    }
     const user = await keystone.createUser(name, name);
     await keystone.grantRole({ user, role: 'member', project });
     await keystone.grantRole({ user, role: 'reader', project });
     return { project, user };
   };
-  const [demo, other] = [await tenant('demo'), await tenant('other')];
+  const demo = await tenant('demo');
+  const other = await tenant('other', demo.project.id);
   return {
     admin: { project: await keystone.ensureProject('admin') },
     projects: { demo: demo.project, other: other.project },
