@@ -102,6 +102,7 @@ function loggedIn(): Partial<HttpResponse> {
 export function documentedMetrics(): string {
   const page = readFileSync(new URL('../../docs/plugins/collector-ceilometer.md', import.meta.url), 'utf8');
   const blocks = [...page.matchAll(/^```yaml\n(metrics:\n.*?)^```/gms)];
-  if (blocks.length !== 1) throw new Error('docs/plugins/collector-ceilometer.md has not exactly one metrics file');
+  if (blocks.length !== 1)
+    throw new Error('docs/plugins/collector-ceilometer.md has not exactly one metrics file');
   return blocks[0]![1]!;
 }
