@@ -8,10 +8,11 @@ import { capture } from './capture.js';
 const NESTED: Readonly<Record<string, readonly string[]>> = {
   rules: ['import', 'export', 'list'],
   modules: ['list', 'enable', 'disable', 'priority'],
-  config: ['check'],
+  config: ['check', 'import'],
   plugins: ['list'],
   scopes: ['reset'],
-  dbsync: ['upgrade', 'status'],
+  dbsync: ['create', 'upgrade', 'status'],
+  keystone: ['setup', 'rate-project'],
 };
 
 describe('the command line', () => {
