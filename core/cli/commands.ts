@@ -41,6 +41,11 @@ export const COMMANDS: readonly CommandEntry[] = [
     summary: "check the configuration, or take over CloudKitty's",
     load: () => import('./config.js'),
   },
+  {
+    name: 'migrate',
+    summary: "take over CloudKitty's data",
+    load: () => import('./migrate.js'),
+  },
   { name: 'plugins', summary: 'list plugins', load: () => import('./plugins.js') },
   {
     name: 'keystone',

@@ -138,6 +138,11 @@ export interface RulesWriteOptions {
   readonly now: Instant;
   /** Who is recorded as author. */
   readonly author: string;
+  /**
+   * The public id that something new at a path of the document gets, when an importer knows one that others use already.
+   * Paths are those of problems: `services[0].fields[1].mappings[2]`. Absent, undefined or taken: a new id.
+   */
+  idOf?(path: string): string | undefined;
 }
 
 export interface RulesChange {
@@ -163,6 +168,8 @@ export interface ConfigRequest {
   readonly url: string;
   readonly caller: { readonly userId: string | undefined; readonly projectId: string | undefined };
   readonly now: Instant;
+  /** A public id for a rule that this call creates; an importer gives one that others already know. Ask again when it is taken. */
+  newId(): string;
   readonly tx: SqlTransaction;
 }
 
@@ -391,7 +398,7 @@ export interface HttpClient {
 }
 
 export interface HttpRequest {
-  readonly method?: 'GET' | 'POST' | 'PUT' | 'DELETE' | 'HEAD' | undefined;
+  readonly method?: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE' | 'HEAD' | undefined;
   readonly url: string;
   readonly headers?: Readonly<Record<string, string>> | undefined;
   readonly body?: string | undefined;

@@ -116,6 +116,11 @@ export class ConfigCall {
     return this.#request.caller.userId ?? 'unknown';
   }
 
+  /** The public id of a rule that this call creates. */
+  newId(): string {
+    return this.#request.newId();
+  }
+
   get model(): ModelBody {
     if (this.#model === undefined) throw new Error('this route has no model');
     return this.#model;

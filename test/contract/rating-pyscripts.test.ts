@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
 import { after, before, test } from 'node:test';
 import { type ClosableDatabase, openDatabase } from '../../core/database/open-database.js';
 import type { ConfigResponse, JsonValue, RatingModule } from '../../core/plugin-api/index.js';
@@ -53,6 +54,7 @@ describeOnEngines('pyscripts', (engine) => {
           url: `${HOST}${path}`,
           caller: { userId: 'operator', projectId: undefined },
           now,
+          newId: randomUUID,
           tx,
         },
         new AbortController().signal,

@@ -19,6 +19,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'core/reporting': ['core/plugin-api', 'core/config', 'core/database', 'core/scopes', 'core/rating'],
   'core/setup': ['core/plugin-api', 'core/upstream', 'core/config', 'core/database'],
   'core/importing': ['core/plugin-api', 'core/config', 'core/database'],
+  'core/migrating': ['core/plugin-api', 'core/database', 'core/scopes', 'core/rating'],
   'core/processing': ['core/plugin-api', 'core/config', 'core/database', 'core/scopes', 'core/rating'],
   'core/api': [
     'core/plugin-api',
@@ -62,6 +63,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'core/reporting',
     'core/processing',
     'core/importing',
+    'core/migrating',
     'core/setup',
     'core/daemon',
   ],

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import {
   type ConfigRequest,
   type ConfigResponse,
@@ -66,7 +67,10 @@ export class ModuleConfig {
     const content = contentOf(request, parameters);
     try {
       const response = await this.#services.database.transaction(async (tx) => {
-        const answer = await route.handle({ ...content, now: this.#now(), tx }, request.signal);
+        const answer = await route.handle(
+          { ...content, now: this.#now(), newId: randomUUID, tx },
+          request.signal,
+        );
         if (answer.status >= 400) throw new Refused(answer);
         if (route.method !== 'GET') await raiseRevision(tx);
         return answer;
@@ -94,7 +98,7 @@ class Refused extends Error {
   }
 }
 
-type RequestContent = Omit<ConfigRequest, 'now' | 'tx'> & { readonly tx?: SqlTransaction };
+type RequestContent = Omit<ConfigRequest, 'now' | 'newId' | 'tx'> & { readonly tx?: SqlTransaction };
 
 /** @throws V1Fault 400, 415 */
 function contentOf(request: ApiRequest, parameters: ReadonlyMap<string, string>): RequestContent {

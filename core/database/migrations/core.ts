@@ -104,4 +104,16 @@ export const CORE_MIGRATIONS: readonly Migration[] = [
       sql.createIndex('ratecat_idempotency_age', 'ratecat_idempotency', 'created_at'),
     ],
   },
+  {
+    name: '0005-migration-progress',
+    statements: (sql) => [
+      // How far data of another program were taken over.
+      `CREATE TABLE IF NOT EXISTS ratecat_migration_progress (
+        origin ${sql.text(64)} NOT NULL,
+        item ${sql.text(64)} NOT NULL,
+        content ${sql.longText} NOT NULL,
+        PRIMARY KEY (origin, item)
+      ) ${sql.tableOptions()}`,
+    ],
+  },
 ];

@@ -241,8 +241,9 @@ async function createMapping(call: ConfigCall): Promise<ConfigResponse> {
   };
   await checkConflict(tx, columns, requested.parents, undefined);
   const position = await nextPosition(tx, 'mappings');
-  const [uuid] = await insertMappings(tx, [{ position, columns }], call);
-  return call.created(uuid!, mappingBody(await requireMapping(tx, uuid!)));
+  const uuid = call.newId();
+  await insertMappings(tx, [{ uuid, position, columns }], call);
+  return call.created(uuid, mappingBody(await requireMapping(tx, uuid)));
 }
 
 function readMapping(model: ModelBody) {

@@ -91,7 +91,7 @@ function readingRoutes({ table, noun, id }: NamedKind): readonly WireRoute[] {
         const present = await findName(call.tx, table, 'name', name);
         if (present !== undefined)
           throw conflict(`${capital(noun)} ${name} already exists (UUID: ${present.uuid})`);
-        const added = await insertName(call.tx, table, name);
+        const added = await insertName(call.tx, table, name, call.newId());
         return call.created(added.uuid, body(added));
       },
     },
@@ -182,7 +182,8 @@ async function createField(call: ConfigCall) {
   const sameName = condition('field.service_id = ? AND field.name = ?', service.id, name);
   const [present] = await readFields(tx, sameName);
   if (present !== undefined) throw conflict(`Field ${name} already exists (UUID: ${present.uuid})`);
-  const field = await insertField(tx, service, name, await nextPosition(tx, 'fields'));
+  const position = await nextPosition(tx, 'fields');
+  const field = await insertField(tx, service, name, position, call.newId());
   return call.created(field.uuid, fieldBody(field));
 }
 

@@ -1,4 +1,5 @@
 /** Brings the stored rules in line with a price list. */
+import { randomUUID } from 'node:crypto';
 import {
   DataError,
   type RulesChange,
@@ -36,9 +37,11 @@ import {
   type NamedTable,
   nextPosition,
   type Placed,
+  type RuleTable,
   readFields,
   readMappings,
   readNames,
+  readPublicIds,
   readThresholds,
   type StoredMapping,
   type StoredName,
@@ -66,6 +69,7 @@ export async function writePriceList(
 class PriceListWriter {
   readonly #tx: SqlTransaction;
   readonly #options: RulesWriteOptions;
+  readonly #ids: NewIds;
   #added = 0;
   #changed = 0;
   #removed = 0;
@@ -73,6 +77,7 @@ class PriceListWriter {
   constructor(tx: SqlTransaction, options: RulesWriteOptions) {
     this.#tx = tx;
     this.#options = options;
+    this.#ids = new NewIds(tx, options);
   }
 
   get change(): RulesChange {
@@ -82,7 +87,7 @@ class PriceListWriter {
   async write(list: PriceList): Promise<void> {
     const tx = this.#tx;
     const groups = await this.#ensureNames('groups', groupsOf(list));
-    const services = await this.#ensureNames('services', new Set(list.services.map(({ name }) => name)));
+    const services = await this.#ensureNames('services', pathsByName(list.services));
     const { placed, fieldIds } = await this.#place(list, services, groups);
     const mappings = pairMappings(placed.mappings, await readMappings(tx, [ALIVE]));
     const thresholds = pairThresholds(placed.thresholds, await readThresholds(tx));
@@ -99,12 +104,13 @@ class PriceListWriter {
 
   async #ensureNames(
     table: NamedTable,
-    names: ReadonlySet<string>,
+    paths: ReadonlyMap<string, string>,
   ): Promise<ReadonlyMap<string, StoredName>> {
     const stored = new Map((await readNames(this.#tx, table)).map((entry) => [entry.name, entry]));
-    for (const name of names) {
+    for (const [name, path] of paths) {
       if (stored.has(name)) continue;
-      stored.set(name, await insertName(this.#tx, table, name));
+      const uuid = await this.#ids.at(table, path);
+      stored.set(name, await insertName(this.#tx, table, name, uuid));
       this.#added++;
     }
     return stored;
@@ -148,7 +154,7 @@ class PriceListWriter {
     for (const rules of listed) {
       const known = stored.get(rules.name);
       const place = places.after(known?.position, { serviceId: service.id, fieldId: null });
-      const id = known?.id ?? (await insertField(this.#tx, service, rules.name, place)).id;
+      const id = known?.id ?? (await this.#insertField(service, rules, place));
       if (known === undefined) this.#added++;
       else if (known.position !== place) {
         await setPosition(this.#tx, 'fields', id, place);
@@ -159,8 +165,13 @@ class PriceListWriter {
     return ids;
   }
 
+  async #insertField(service: StoredName, { name, path }: ListedParent, place: number): Promise<number> {
+    const { id } = await insertField(this.#tx, service, name, place, await this.#ids.at('fields', path));
+    return id;
+  }
+
   async #removeParents(list: PriceList, fieldIds: ReadonlySet<number>): Promise<void> {
-    const kept = { services: new Set(list.services.map(({ name }) => name)), groups: groupsOf(list) };
+    const kept = { services: pathsByName(list.services), groups: groupsOf(list) };
     for (const field of await readFields(this.#tx))
       if (!fieldIds.has(field.id)) await this.#remove('fields', field.id);
     for (const table of ['services', 'groups'] as const)
@@ -187,10 +198,10 @@ class PriceListWriter {
   async #writeMappings(pairs: readonly MappingPair[]): Promise<void> {
     const places = new Places(await nextPosition(this.#tx, 'mappings'));
     const added: Placed<MappingColumns>[] = [];
-    for (const { columns, stored } of pairs) {
+    for (const { listed, columns, stored } of pairs) {
       const position = places.after(stored?.position, columns);
       if (stored === undefined) {
-        added.push({ position, columns });
+        added.push({ uuid: await this.#ids.at('mappings', listed.path), position, columns });
         continue;
       }
       const same = sameColumns(columns, storedMappingColumns(stored));
@@ -204,10 +215,10 @@ class PriceListWriter {
   async #writeThresholds(pairs: readonly ThresholdPair[]): Promise<void> {
     const places = new Places(await nextPosition(this.#tx, 'thresholds'));
     const added: Placed<ThresholdColumns>[] = [];
-    for (const { columns, stored } of pairs) {
+    for (const { listed, columns, stored } of pairs) {
       const position = places.after(stored?.position, columns);
       if (stored === undefined) {
-        added.push({ position, columns });
+        added.push({ uuid: await this.#ids.at('thresholds', listed.path), position, columns });
         continue;
       }
       const same = sameColumns(columns, storedThresholdColumns(stored));
@@ -226,6 +237,31 @@ class PriceListWriter {
   ): Promise<void> {
     if (position !== stored.position) await setPosition(this.#tx, table, stored.id, position);
     if (isChanged || position !== stored.position) this.#changed++;
+  }
+}
+
+/** Public ids of new rows: those that the caller knows, as long as they are free. */
+class NewIds {
+  readonly #tx: SqlTransaction;
+  readonly #options: RulesWriteOptions;
+  readonly #taken = new Map<RuleTable, Set<string>>();
+
+  constructor(tx: SqlTransaction, options: RulesWriteOptions) {
+    this.#tx = tx;
+    this.#options = options;
+  }
+
+  async at(table: RuleTable, path: string): Promise<string> {
+    const known = this.#options.idOf?.(path);
+    if (known === undefined) return randomUUID();
+    let taken = this.#taken.get(table);
+    if (taken === undefined) {
+      taken = new Set(await readPublicIds(this.#tx, table));
+      this.#taken.set(table, taken);
+    }
+    if (taken.has(known)) return randomUUID();
+    taken.add(known);
+    return known;
   }
 }
 
@@ -249,13 +285,18 @@ class Places {
   }
 }
 
-function groupsOf(list: PriceList): ReadonlySet<string> {
-  const names = new Set(list.groups);
+function pathsByName(parents: readonly ListedParent[]): ReadonlyMap<string, string> {
+  return new Map(parents.map(({ name, path }) => [name, path]));
+}
+
+/** Names of groups with their paths; a group that is only named by rules has the path of none. */
+function groupsOf(list: PriceList): ReadonlyMap<string, string> {
+  const paths = new Map(list.groups.map((name, index) => [name, `groups[${index}]`]));
   for (const service of list.services)
     for (const parent of [service, ...service.fields])
       for (const { group } of [...parent.mappings, ...parent.thresholds])
-        if (group !== undefined) names.add(group);
-  return names;
+        if (group !== undefined && !paths.has(group)) paths.set(group, '');
+  return paths;
 }
 
 function refuseOverlaps(

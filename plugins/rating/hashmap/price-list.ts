@@ -22,6 +22,7 @@ export interface ListedThreshold extends ThresholdRule {
 
 export interface ListedParent {
   readonly name: string;
+  readonly path: string;
   readonly mappings: readonly ListedMapping[];
   readonly thresholds: readonly ListedThreshold[];
 }
@@ -31,7 +32,7 @@ export interface ListedService extends ListedParent {
 }
 
 export interface PriceList {
-  /** Groups that are to exist whether or not a rule is in them. */
+  /** Groups that are to exist whether or not a rule is in them; `groups[0]` is the path of the first. */
   readonly groups: readonly string[];
   readonly services: readonly ListedService[];
 }
@@ -137,6 +138,7 @@ class PriceListReader {
     const mappingKeys = isField ? ['value', ...MAPPING_KEYS] : MAPPING_KEYS;
     return {
       name,
+      path,
       mappings: this.#bodies(body.mappings, `${path}.mappings`, mappingKeys, (rule, at) =>
         this.#mapping(rule, at, isField),
       ),

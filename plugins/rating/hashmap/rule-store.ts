@@ -108,7 +108,15 @@ export async function takeTurn(tx: SqlTransaction): Promise<void> {
 // ------------------------------------------------------------------------------------------ services, fields, groups
 
 export type NamedTable = 'services' | 'groups';
-const PUBLIC_ID = { services: 'service_id', groups: 'group_id', fields: 'field_id' } as const;
+const PUBLIC_ID = {
+  services: 'service_id',
+  groups: 'group_id',
+  fields: 'field_id',
+  mappings: 'mapping_id',
+  thresholds: 'threshold_id',
+} as const;
+
+export type RuleTable = keyof typeof PUBLIC_ID;
 
 export async function readNames(reader: SqlReader, table: NamedTable): Promise<readonly StoredName[]> {
   const rows = await reader.query(
@@ -131,8 +139,12 @@ export async function findName(
   return rows.map(toName)[0];
 }
 
-export async function insertName(tx: SqlTransaction, table: NamedTable, name: string): Promise<StoredName> {
-  const uuid = randomUUID();
+export async function insertName(
+  tx: SqlTransaction,
+  table: NamedTable,
+  name: string,
+  uuid: string,
+): Promise<StoredName> {
   const { insertId } = await tx.execute(
     `INSERT INTO ratecat_hashmap_${table} (${PUBLIC_ID[table]}, name) VALUES (?, ?)`,
     [uuid, name],
@@ -159,8 +171,8 @@ export async function insertField(
   service: StoredKey,
   name: string,
   position: number,
+  uuid: string,
 ): Promise<StoredField> {
-  const uuid = randomUUID();
   const { insertId } = await tx.execute(
     'INSERT INTO ratecat_hashmap_fields (field_id, name, service_id, position) VALUES (?, ?, ?, ?)',
     [uuid, name, service.id, position],
@@ -219,31 +231,29 @@ export interface Authorship {
   readonly author: string;
 }
 
-/** A rule to be added, and its place among the others. */
+/** A rule to be added, its public id, and its place among the others. */
 export interface Placed<T> {
+  readonly uuid: string;
   readonly position: number;
   readonly columns: T;
 }
 
-/** Adds mappings; gives their public ids. */
 export async function insertMappings(
   tx: SqlTransaction,
   mappings: readonly Placed<MappingColumns>[],
   { now, author }: Authorship,
-): Promise<readonly string[]> {
-  const uuids = mappings.map(() => randomUUID());
+): Promise<void> {
   await tx.insertRows({
     table: 'ratecat_hashmap_mappings',
     columns: ['mapping_id', 'position', 'created_at', 'created_by', ...Object.keys(MAPPING_COLUMNS)],
-    rows: mappings.map(({ position, columns }, index) => [
-      uuids[index]!,
+    rows: mappings.map(({ uuid, position, columns }) => [
+      uuid,
       position,
       now,
       author,
       ...Object.values(MAPPING_COLUMNS).map((read) => read(columns)),
     ]),
   });
-  return uuids;
 }
 
 export async function updateMapping(
@@ -268,22 +278,19 @@ export async function deleteMapping(tx: SqlTransaction, id: number, { now, autho
   ]);
 }
 
-/** Adds thresholds; gives their public ids. */
 export async function insertThresholds(
   tx: SqlTransaction,
   thresholds: readonly Placed<ThresholdColumns>[],
-): Promise<readonly string[]> {
-  const uuids = thresholds.map(() => randomUUID());
+): Promise<void> {
   await tx.insertRows({
     table: 'ratecat_hashmap_thresholds',
     columns: ['threshold_id', 'position', ...Object.keys(THRESHOLD_COLUMNS)],
-    rows: thresholds.map(({ position, columns }, index) => [
-      uuids[index]!,
+    rows: thresholds.map(({ uuid, position, columns }) => [
+      uuid,
       position,
       ...Object.values(THRESHOLD_COLUMNS).map((read) => read(columns)),
     ]),
   });
-  return uuids;
 }
 
 export async function updateThreshold(
@@ -305,6 +312,12 @@ export async function setPosition(
   position: number,
 ): Promise<void> {
   await tx.execute(`UPDATE ratecat_hashmap_${table} SET position = ? WHERE id = ?`, [position, id]);
+}
+
+/** Every public id of a table, those of deleted mappings too. */
+export async function readPublicIds(reader: SqlReader, table: RuleTable): Promise<ReadonlySet<string>> {
+  const rows = await reader.query(`SELECT ${PUBLIC_ID[table]} FROM ratecat_hashmap_${table}`);
+  return new Set(rows.map(([id]) => String(id)));
 }
 
 /** A position behind all present ones. */

@@ -154,8 +154,9 @@ async function createThreshold(call: ConfigCall): Promise<ConfigResponse> {
   const columns = { ...rule, ...(await findParents(tx, parents)) };
   await checkConflict(tx, columns, undefined, parentText(parents));
   const position = await nextPosition(tx, 'thresholds');
-  const [uuid] = await insertThresholds(tx, [{ position, columns }]);
-  return call.created(uuid!, thresholdBody(await requireThreshold(tx, uuid!)));
+  const uuid = call.newId();
+  await insertThresholds(tx, [{ uuid, position, columns }]);
+  return call.created(uuid, thresholdBody(await requireThreshold(tx, uuid)));
 }
 
 /** Level, cost, type and tenant are replaced, by defaults where absent; the group only when one is given. */

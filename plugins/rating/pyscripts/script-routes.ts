@@ -18,6 +18,7 @@ import {
   condition,
   deleteScript,
   insertScript,
+  isTaken,
   readScripts,
   type Script,
   type ScriptContent,
@@ -180,7 +181,9 @@ async function createScript(call: ConfigCall): Promise<ConfigResponse> {
   await takeTurn(tx);
   const [namesake] = await readScripts(tx, [ALIVE, condition('name = ?', name)]);
   if (namesake !== undefined) throw conflict(`Script ${name} already exists (UUID: ${namesake.uuid})`);
-  const uuid = await insertScript(tx, { name, data, description, start, end }, call);
+  let uuid = call.newId();
+  while (await isTaken(tx, uuid)) uuid = call.newId();
+  await insertScript(tx, uuid, { name, data, description, start, end }, call);
   return call.created(uuid, scriptBody(await requireScript(tx, uuid)));
 }
 

@@ -1,4 +1,4 @@
-import { createHash, randomUUID } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import type { Instant, SqlReader, SqlRow, SqlTransaction, SqlValue } from '../../../core/plugin-api/index.js';
 
 /** A script with its time of validity: from `start`, up to but without `end`. */
@@ -59,13 +59,18 @@ export async function takeTurn(tx: SqlTransaction): Promise<void> {
   await tx.execute('UPDATE ratecat_pyscripts_lock SET turn = turn + 1 WHERE id = 1');
 }
 
-/** Gives the public id. */
+/** True when a script has or had the public id. */
+export async function isTaken(reader: SqlReader, uuid: string): Promise<boolean> {
+  const rows = await reader.query('SELECT 1 FROM ratecat_pyscripts_scripts WHERE script_id = ?', [uuid]);
+  return rows.length > 0;
+}
+
 export async function insertScript(
   tx: SqlTransaction,
+  uuid: string,
   { name, data, description, start, end }: ScriptContent,
   { author, now }: Author,
-): Promise<string> {
-  const uuid = randomUUID();
+): Promise<void> {
   await tx.insertRows({
     table: 'ratecat_pyscripts_scripts',
     columns: [
@@ -81,7 +86,6 @@ export async function insertScript(
     ],
     rows: [[uuid, name, data, checksumOf(data), description, now, start, end, author]],
   });
-  return uuid;
 }
 
 export async function updateScript(

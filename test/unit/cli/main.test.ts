@@ -13,6 +13,7 @@ const NESTED: Readonly<Record<string, readonly string[]>> = {
   scopes: ['reset'],
   dbsync: ['create', 'upgrade', 'status'],
   keystone: ['setup', 'rate-project'],
+  migrate: ['from-cloudkitty'],
 };
 
 describe('the command line', () => {

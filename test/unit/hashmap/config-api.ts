@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { type ClosableDatabase, openDatabase } from '../../../core/database/open-database.js';
 import type { ConfigRoute, JsonValue, RatingModule } from '../../../core/plugin-api/index.js';
 import { fakeContext } from '../../../core/testkit/fakes.js';
@@ -69,7 +70,16 @@ export class ConfigApi {
     const { now } = this;
     const answer = await this.database.transaction((tx) =>
       route.handle(
-        { parameters, query, body, url: url.href, caller: { userId: this.userId, projectId: 'p' }, now, tx },
+        {
+          parameters,
+          query,
+          body,
+          url: url.href,
+          caller: { userId: this.userId, projectId: 'p' },
+          now,
+          newId: randomUUID,
+          tx,
+        },
         new AbortController().signal,
       ),
     );

@@ -478,3 +478,70 @@ test('random price lists give the same prices from the document, the database an
     );
   });
 });
+
+describe('ids that others use already', () => {
+  const document: JsonValue = {
+    groups: ['vip'],
+    services: [
+      {
+        name: 'volume',
+        mappings: [{ cost: '1' }, { cost: '2', group: 'vip' }],
+        thresholds: [{ level: '10', cost: '3' }],
+        fields: [{ name: 'type', mappings: [{ value: 'ssd', cost: '4' }] }],
+      },
+    ],
+  };
+  const ids = new Map([
+    ['groups[0]', 'group-a'],
+    ['services[0]', 'service-a'],
+    ['services[0].mappings[0]', 'mapping-a'],
+    ['services[0].thresholds[0]', 'threshold-a'],
+    ['services[0].fields[0]', 'field-a'],
+    ['services[0].fields[0].mappings[0]', 'mapping-b'],
+  ]);
+  const options = {
+    mode: 'merge',
+    now: NOW,
+    author: 'importer',
+    idOf: (path: string) => ids.get(path),
+  } as const;
+
+  async function storedIds(database: SqlDatabase): Promise<readonly unknown[]> {
+    const rows = await database.query(
+      `SELECT group_id FROM ratecat_hashmap_groups UNION ALL SELECT service_id FROM ratecat_hashmap_services
+       UNION ALL SELECT field_id FROM ratecat_hashmap_fields UNION ALL SELECT threshold_id FROM ratecat_hashmap_thresholds
+       UNION ALL SELECT mapping_id FROM ratecat_hashmap_mappings ORDER BY 1`,
+    );
+    return rows.map(([id]) => id);
+  }
+
+  const known = ['field-a', 'group-a', 'mapping-a', 'mapping-b', 'service-a', 'threshold-a'];
+
+  test('are given to what is new; the rest gets ids of its own', async () => {
+    await withDatabase(async (database) => {
+      await database.transaction((tx) => form.write(document, tx, options));
+      const stored = await storedIds(database);
+      assert.equal(stored.length, 7);
+      assert.deepEqual(
+        stored.filter((id) => known.includes(String(id))),
+        known,
+      );
+    });
+  });
+
+  test('stay with the rule that has them, deleted or not', async () => {
+    await withDatabase(async (database) => {
+      await database.transaction((tx) => form.write(document, tx, options));
+      await write(database, { services: [{ name: 'volume', fields: [{ name: 'type' }] }] }, 'replace');
+      await database.transaction((tx) => form.write(document, tx, options));
+      const rows = await database.query(
+        "SELECT deleted_at IS NULL FROM ratecat_hashmap_mappings WHERE mapping_id IN ('mapping-a', 'mapping-b')",
+      );
+      assert.deepEqual(rows, [[0], [0]], 'the deleted rules keep their ids');
+      const alive = await database.query(
+        'SELECT COUNT(*) FROM ratecat_hashmap_mappings WHERE deleted_at IS NULL',
+      );
+      assert.deepEqual(alive, [[3]]);
+    });
+  });
+});

@@ -1,0 +1,185 @@
+import { createHash } from 'node:crypto';
+import type { Calendar, Clock, Instant, SqlDatabase, Storage } from '../plugin-api/index.js';
+import type { ModuleStates } from '../rating/module-states.js';
+import type { LoadedModule } from '../rating/rule-sets.js';
+import { FrameBuilder, type MetricAttributes } from './frame-builder.js';
+import { FramesImport, type FramesReport } from './import-frames.js';
+import { RulesImport, type RulesReport } from './import-rules.js';
+import { type Frontiers, StatesImport, type StatesReport, type TargetPipeline } from './import-states.js';
+import { ProgressStore } from './progress-store.js';
+import { type RatedRange, RatedRows, type RatedUnit } from './rated-rows.js';
+import type { SourceDatabase } from './source-database.js';
+import { SourceSchema } from './source-schema.js';
+import { type VerifiedGroup, verify } from './verification.js';
+
+/** What is shown while the work goes on. */
+export interface MigrationProgress {
+  begin(what: 'taking over' | 'verifying', points: number, done: number): void;
+  advance(points: number): void;
+  end(): void;
+}
+
+export interface MigrationParts {
+  readonly source: SourceDatabase;
+  readonly database: SqlDatabase;
+  readonly storage: Storage;
+  readonly calendar: Calendar;
+  readonly modules: readonly LoadedModule[];
+  readonly moduleStates: ModuleStates;
+  readonly pipeline: TargetPipeline;
+  readonly metrics: readonly MetricAttributes[];
+  readonly clock: Clock;
+  readonly author: string;
+  readonly progress: MigrationProgress;
+}
+
+export interface MigrationOrder {
+  readonly rules: boolean;
+  /** Scope states, reprocessing and rated frames. */
+  readonly frames: boolean;
+  readonly dryRun: boolean;
+  /** Of frames. */
+  readonly range: RatedRange;
+}
+
+export interface MigrationReport {
+  readonly rules: RulesReport | undefined;
+  readonly states: StatesReport | undefined;
+  /** Absent when the database has no rated frames. */
+  readonly frames: Omit<FramesReport, 'stateless'> | undefined;
+  /** By month, scope and metric; empty without frames. */
+  readonly groups: readonly VerifiedGroup[];
+}
+
+/** Takes over what a CloudKitty database holds. The database is only read; every run may be repeated. */
+export async function migrateFromCloudkitty(
+  parts: MigrationParts,
+  order: MigrationOrder,
+  signal: AbortSignal,
+): Promise<MigrationReport> {
+  const schema = await SourceSchema.read(parts.source);
+  const { dryRun } = order;
+  const rules = order.rules ? await new RulesImport({ ...parts, schema, dryRun }).run(signal) : undefined;
+  if (!order.frames) return { rules, states: undefined, frames: undefined, groups: [] };
+  const rows = new RatedRows(parts.source, schema);
+  const origin = createHash('sha256')
+    .update(JSON.stringify([parts.source.identity, parts.pipeline.source, parts.pipeline.scopeKey]))
+    .digest('hex');
+  const progress = new ProgressStore(origin);
+  const states = new StatesImport({ ...parts, schema, rows, progress, dryRun });
+  const { report, frontiers } = await states.run(signal);
+  if (!rows.exists) return { rules, states: report, frames: undefined, groups: [] };
+  const migration = new FramesMigration({ ...parts, rows, states, store: progress, frontiers }, order);
+  return { rules, states: report, ...(await migration.run(signal)) };
+}
+
+interface FramesParts extends MigrationParts {
+  readonly rows: RatedRows;
+  readonly states: StatesImport;
+  readonly store: ProgressStore;
+  readonly frontiers: Frontiers;
+}
+
+type FramesResult = Pick<MigrationReport, 'frames' | 'groups'>;
+
+/** Takes frames over and compares; where they differ, the months in question are taken over once more. */
+class FramesMigration {
+  readonly #parts: FramesParts;
+  readonly #order: MigrationOrder;
+  readonly #frames: FramesImport;
+
+  constructor(parts: FramesParts, order: MigrationOrder) {
+    this.#parts = parts;
+    this.#order = order;
+    const { pipeline, metrics, store } = parts;
+    const place = { source: pipeline.source, scopeKey: pipeline.scopeKey, metrics };
+    this.#frames = new FramesImport({
+      ...parts,
+      progress: store,
+      builder: new FrameBuilder(place),
+      range: order.range,
+      onPoints: (points) => parts.progress.advance(points),
+    });
+  }
+
+  async run(signal: AbortSignal): Promise<FramesResult> {
+    if (this.#order.dryRun) return { frames: undefined, groups: await this.#verify(signal) };
+    const first = (await this.#frames.isDone())
+      ? NOTHING
+      : await this.#takeOver(() => this.#frames.all(signal));
+    await this.#addStates(first.stateless, signal);
+    const groups = await this.#verify(signal);
+    const wanted = differing(groups, this.#parts.calendar);
+    if (wanted === undefined) return { frames: first, groups };
+    const second = await this.#takeOver(() => this.#frames.again(wanted, signal));
+    await this.#addStates(second.stateless, signal);
+    return { frames: sum(first, second), groups: await this.#verify(signal) };
+  }
+
+  async #takeOver(work: () => Promise<FramesReport>): Promise<FramesReport> {
+    const { rows, progress } = this.#parts;
+    const { range } = this.#order;
+    const stoppedAt = await this.#frames.stoppedAt();
+    const done = stoppedAt === undefined ? 0 : await rows.count({ ...range, end: stoppedAt });
+    progress.begin('taking over', await rows.count(range), done);
+    try {
+      return await work();
+    } finally {
+      progress.end();
+    }
+  }
+
+  async #addStates(stateless: ReadonlyMap<string, Instant>, signal: AbortSignal): Promise<void> {
+    // With an end, frames beyond it may tell that more is rated.
+    if (stateless.size > 0 && this.#order.range.end === undefined)
+      await this.#parts.states.addLate(stateless, signal);
+  }
+
+  async #verify(signal: AbortSignal): Promise<readonly VerifiedGroup[]> {
+    const { rows, storage, calendar, pipeline, frontiers, progress } = this.#parts;
+    progress.begin('verifying', await rows.count(this.#order.range), 0);
+    try {
+      return await verify(
+        {
+          rows,
+          storage,
+          calendar,
+          frontiers,
+          source: pipeline.source,
+          scopeKey: pipeline.scopeKey,
+          range: this.#order.range,
+          onPoints: (points) => progress.advance(points),
+        },
+        signal,
+      );
+    } finally {
+      progress.end();
+    }
+  }
+}
+
+const NOTHING: FramesReport = { periods: 0, points: 0, beyond: 0, stateless: new Map() };
+
+function sum(first: FramesReport, second: FramesReport): FramesReport {
+  return {
+    periods: first.periods + second.periods,
+    points: first.points + second.points,
+    beyond: Math.max(first.beyond, second.beyond),
+    stateless: new Map(),
+  };
+}
+
+/** Tells the units of scopes and months that differ; undefined when none does. */
+function differing(
+  groups: readonly VerifiedGroup[],
+  calendar: Calendar,
+): ((unit: RatedUnit) => boolean) | undefined {
+  const wanted = new Set(
+    groups
+      .filter(({ verdict }) => verdict === 'different')
+      .map(({ scopeId, month }) => `${month} ${scopeId}`),
+  );
+  if (wanted.size === 0) return undefined;
+  return ({ scopeId, period }) =>
+    wanted.has(`${calendar.month(period.begin)} ${scopeId}`) || wanted.has(`0 ${scopeId}`);
+}
