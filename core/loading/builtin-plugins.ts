@@ -34,5 +34,7 @@ export const BUILTIN_PLUGINS: Readonly<Record<PluginKind, Readonly<Record<string
     mysql: () => import('../../plugins/storage/sql/index.js'),
     sqlalchemy: () => import('../../plugins/storage/sql/index.js'),
     influxdb: () => import('../../plugins/storage/influxdb/index.js'),
+    elasticsearch: () => import('../../plugins/storage/elasticsearch.js'),
+    opensearch: () => import('../../plugins/storage/opensearch/index.js'),
   },
 };

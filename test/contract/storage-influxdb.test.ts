@@ -446,6 +446,22 @@ if (serviceInstalled('influxdb')) {
           assert.equal((await server.query('SELECT price FROM dataframes', database)).length, 7);
         }, setup));
 
+      it('a scope whose id no tag can hold takes the place of nobody', () =>
+        using(async (storage, database) => {
+          await server.write(database, lines('alpha', 0));
+          await storage.replacePeriod(sampleFrame({ scope: 'beta' }), WRITE, never);
+          await storage.replacePeriod(sampleFrame({ scope: 'odd\nscope' }), WRITE, never);
+          const frames = await read(storage);
+          assert.deepEqual(
+            frames.map(({ scope, points }) => [scope.id, points.length]),
+            [
+              ['alpha', 2],
+              ['beta', 1],
+              ['odd\nscope', 1],
+            ],
+          );
+        }, setup));
+
       it('they are deleted by scope, metric and attribute, and nothing else is', () =>
         using(async (storage, database) => {
           await server.write(

@@ -12,16 +12,18 @@ import type {
   TotalQuery,
   WriteContext,
 } from '../../../core/plugin-api/index.js';
+import { PeriodReader } from '../../shared/outside-storage/period-reader.js';
+import { TIME_UNITS, TotalReader } from '../../shared/outside-storage/totals.js';
 import { InfluxClient, type InfluxOptions } from './client.js';
-import { ownerKey } from './layout.js';
+import { damaged } from './damaged.js';
+import type { Marker } from './marker.js';
 import { MarkerReader } from './marker-reader.js';
-import { countOf, PeriodReader, type Stored } from './period-reader.js';
 import { PeriodRemover } from './period-remover.js';
 import { PeriodWriter } from './period-writer.js';
 import { PointLines } from './point-lines.js';
-import { PointReader } from './point-reader.js';
+import { type Period, PointReader } from './point-reader.js';
 import { type ReferenceOptions, ReferenceReader } from './reference-reader.js';
-import { TIME_UNITS, TotalReader } from './totals.js';
+import { MAX_CONDITIONS } from './visible.js';
 
 export interface InfluxStorageOptions extends InfluxOptions {
   /** Points of CloudKitty are read only when this says whose they are. */
@@ -40,8 +42,8 @@ export class InfluxStorage implements Storage {
     filteredDelete: true,
   };
   readonly #client: InfluxClient;
-  readonly #periods: PeriodReader;
-  readonly #totals: TotalReader;
+  readonly #periods: PeriodReader<Period>;
+  readonly #totals: TotalReader<Period>;
   readonly #writer: PeriodWriter;
   readonly #remover: PeriodRemover;
 
@@ -51,7 +53,17 @@ export class InfluxStorage implements Storage {
     const client = new InfluxClient(options, context);
     const markers = new MarkerReader(client);
     const foreign = reference && new ReferenceReader(client, markers, reference);
-    const periods = new PeriodReader(markers, new PointReader(client), foreign);
+    const points = new PointReader(client);
+    const periods = new PeriodReader<Period>({
+      known: (query, signal) => markers.read(query, signal),
+      one: (owner, begin, signal) => markers.one(owner, begin, signal),
+      own: (known) => periodOf(known as Marker),
+      points: (some, metrics, signal) => points.read(some, metrics, signal),
+      ...(foreign && { foreign: (query, signal) => foreign.read(query, signal) }),
+      maxOwners: MAX_CONDITIONS,
+      damaged,
+      busyCode: 'RATECAT_INFLUXDB_BUSY',
+    });
     const writer = new PeriodWriter({
       client,
       markers,
@@ -83,10 +95,8 @@ export class InfluxStorage implements Storage {
     return this.#periods.frames(query, signal);
   }
 
-  async countPoints(query: PointQuery, signal: AbortSignal): Promise<number> {
-    let count = 0;
-    for await (const { points } of this.#counts(query, signal)) count += points;
-    return count;
+  countPoints(query: PointQuery, signal: AbortSignal): Promise<number> {
+    return this.#periods.countPoints(query, signal);
   }
 
   total(query: TotalQuery, signal: AbortSignal): Promise<TotalPage> {
@@ -97,27 +107,12 @@ export class InfluxStorage implements Storage {
     return this.#remover.remove(query, signal);
   }
 
-  async scopesWithData(query: PointQuery, signal: AbortSignal): Promise<readonly ScopeWithData[]> {
-    const scopes = new Map<string, ScopeWithData>();
-    for await (const { stored, points } of this.#counts(query, signal)) {
-      const { source, scope } = stored;
-      if (points > 0) scopes.set(ownerKey(stored), { source, scope });
-    }
-    return [...scopes.values()];
+  scopesWithData(query: PointQuery, signal: AbortSignal): Promise<readonly ScopeWithData[]> {
+    return this.#periods.scopesWithData(query, signal);
   }
+}
 
-  /** Only filters by attribute need the points themselves. */
-  async *#counts(
-    query: PointQuery,
-    signal: AbortSignal,
-  ): AsyncGenerator<{ readonly stored: Stored; readonly points: number }> {
-    signal.throwIfAborted();
-    const periods = this.#periods.periods(query, signal);
-    if ((query.filters ?? []).length === 0) {
-      for await (const stored of periods) yield { stored, points: countOf(stored, query.metrics) };
-    } else {
-      for await (const { stored, points } of this.#periods.load(periods, query, signal))
-        yield { stored, points: points.length };
-    }
-  }
+function periodOf(marker: Marker): Period | undefined {
+  const { committed } = marker.state;
+  return committed && { ...marker, committed };
 }

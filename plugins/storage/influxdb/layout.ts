@@ -1,7 +1,7 @@
-import type { Scope } from '../../../core/plugin-api/index.js';
+import { fromOwnTag, type Owner, ownTag, scopeTag } from '../../shared/outside-storage/owner.js';
 import type { Cell } from './client.js';
 import { damaged } from './damaged.js';
-import { fromOwnTag, identifier, literal, ownTag } from './wire-text.js';
+import { identifier, literal } from './wire-text.js';
 
 /** CloudKitty's measurement; Ratecat's points are in it too. */
 export const POINTS = 'dataframes';
@@ -29,21 +29,6 @@ export const REFERENCE_FIELDS: ReadonlySet<string> = new Set([
   'metadata',
   '__ck_collect_period',
 ]);
-
-/** A scope of a source. */
-export interface Owner {
-  readonly source: string;
-  readonly scope: Scope;
-}
-
-export function scopeTag({ key, id }: Pick<Scope, 'key' | 'id'>): string {
-  return `${ownTag(key)}|${ownTag(id)}`;
-}
-
-/** Equal for equal sources and scopes. */
-export function ownerKey({ source, scope }: Owner): string {
-  return `${ownTag(source)}|${scopeTag(scope)}`;
-}
 
 export function ownerOf(source: Cell, scope: Cell): Owner {
   const parts = typeof scope === 'string' ? scope.split('|') : [];

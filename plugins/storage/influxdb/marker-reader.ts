@@ -1,8 +1,9 @@
-import { compareText, type Instant, type VisibleScopes } from '../../../core/plugin-api/index.js';
+import type { Instant, VisibleScopes } from '../../../core/plugin-api/index.js';
+import { comparePeriods, type Owner, ownerTest } from '../../shared/outside-storage/owner.js';
 import type { InfluxClient, Rows } from './client.js';
-import { MARKERS, type Owner, ownerCondition, SCOPE_TAG, SOURCE_TAG, STATE_FIELD } from './layout.js';
+import { MARKERS, ownerCondition, SCOPE_TAG, SOURCE_TAG, STATE_FIELD } from './layout.js';
 import { type Marker, readMarker } from './marker.js';
-import { ownerTest, visibleConditions } from './visible.js';
+import { visibleConditions } from './visible.js';
 import { identifier, timeLiteral } from './wire-text.js';
 
 const PAGE = 5_000;
@@ -80,19 +81,6 @@ export class MarkerReader {
 
 export function range(begin: Instant, end: Instant): readonly string[] {
   return [`time >= ${timeLiteral(begin)}`, `time < ${timeLiteral(end)}`];
-}
-
-/** Order of periods in every answer. */
-export function comparePeriods(
-  left: Owner & { readonly begin: Instant },
-  right: Owner & { readonly begin: Instant },
-): number {
-  return (
-    left.begin - right.begin ||
-    compareText(left.source, right.source) ||
-    compareText(left.scope.key, right.scope.key) ||
-    compareText(left.scope.id, right.scope.id)
-  );
 }
 
 const compareMarkers: (left: Marker, right: Marker) => number = comparePeriods;

@@ -1,32 +1,20 @@
+import type { Frame, Instant, RatedPoint } from '../../../core/plugin-api/index.js';
 import {
-  Decimal,
-  type Frame,
-  type Gap,
-  type Instant,
-  type RatedPoint,
-} from '../../../core/plugin-api/index.js';
+  type Committed as AnyCommitted,
+  committedOf as anyCommittedOf,
+  fromStoredCommitted,
+  type StoredCommitted,
+  toStoredCommitted,
+} from '../../shared/outside-storage/committed.js';
+import { type Owner, ownTag, scopeTag } from '../../shared/outside-storage/owner.js';
 import type { Cell } from './client.js';
 import { damaged } from './damaged.js';
-import { MARKERS, type Owner, ownerOf, SCOPE_TAG, SOURCE_TAG, STATE_FIELD, scopeTag } from './layout.js';
-import { lineMeasurement, lineString, lineToken, ownTag } from './wire-text.js';
-
-/** Exact sums of one metric of a period. */
-export interface MetricSum {
-  readonly metric: string;
-  readonly points: number;
-  readonly quantity: Decimal;
-  readonly price: Decimal;
-}
+import { MARKERS, ownerOf, SCOPE_TAG, SOURCE_TAG, STATE_FIELD } from './layout.js';
+import { lineMeasurement, lineString, lineToken } from './wire-text.js';
 
 /** A whole period: the points of this take that carry this version. */
-export interface Committed {
+export interface Committed extends AnyCommitted {
   readonly take: string;
-  readonly version: string;
-  readonly end: Instant;
-  readonly scopeName?: string | undefined;
-  readonly snapshot: string;
-  readonly gaps: readonly Gap[];
-  readonly metrics: readonly MetricSum[];
 }
 
 /** What is known of a period. It is one text field, so that readers see it whole. */
@@ -55,58 +43,21 @@ export function markerLine({ source, scope }: Owner, begin: Instant, state: stri
 }
 
 /** @throws DataError RATECAT_NUMBER_OVERFLOW when a sum does not fit. */
-export function sumsOf(points: readonly RatedPoint[]): readonly MetricSum[] {
-  const sums = new Map<string, MetricSum>();
-  for (const { descriptor, quantity, price } of points) {
-    const { metric } = descriptor;
-    sums.set(
-      metric,
-      plus(sums.get(metric), { metric, points: 1, quantity: quantity.toStored(), price: price.toStored() }),
-    );
-  }
-  return [...sums.values()].map(checkedSum);
-}
-
-export function plus(left: MetricSum | undefined, right: MetricSum): MetricSum {
-  if (left === undefined) return right;
-  return {
-    metric: right.metric,
-    points: left.points + right.points,
-    quantity: left.quantity.plus(right.quantity),
-    price: left.price.plus(right.price),
-  };
-}
-
-export function checkedSum(sum: MetricSum): MetricSum {
-  return { ...sum, quantity: sum.quantity.toStored(), price: sum.price.toStored() };
-}
-
 export function committedOf(
-  { scope, period, gaps, points }: Frame<RatedPoint>,
-  write: Pick<Committed, 'take' | 'version' | 'snapshot'>,
+  frame: Frame<RatedPoint>,
+  { take, ...write }: Pick<Committed, 'take' | 'version' | 'snapshot'>,
 ): Committed {
-  return { ...write, end: period.end, scopeName: scope.name, gaps, metrics: sumsOf(points) };
+  return { take, ...anyCommittedOf(frame, write) };
 }
 
 export function stateText({ committed, pending, leftovers }: MarkerState): string {
   return JSON.stringify({
-    ...(committed === undefined ? {} : { committed: toStored(committed) }),
+    ...(committed === undefined
+      ? {}
+      : { committed: { take: committed.take, ...toStoredCommitted(committed) } }),
     ...(pending === undefined ? {} : { pending }),
     ...(leftovers.length === 0 ? {} : { leftovers }),
   });
-}
-
-interface StoredCommitted extends Omit<Committed, 'gaps' | 'metrics'> {
-  readonly gaps?: readonly Gap[];
-  readonly metrics: readonly (readonly [string, number, string, string])[];
-}
-
-function toStored({ gaps, metrics, ...plain }: Committed): StoredCommitted {
-  return {
-    ...plain,
-    ...(gaps.length === 0 ? {} : { gaps: gaps.map(({ metric, reason }) => ({ metric, reason })) }),
-    metrics: metrics.map((sum) => [sum.metric, sum.points, sum.quantity.toString(), sum.price.toString()]),
-  };
 }
 
 /** @throws DataError RATECAT_INFLUXDB_DAMAGED when the row is not what `markerLine` wrote. */
@@ -119,26 +70,17 @@ export function readMarker(time: Cell, text: Cell, source: Cell, scope: Cell): M
       pending,
       leftovers = [],
     } = JSON.parse(text) as {
-      readonly committed?: StoredCommitted;
+      readonly committed?: StoredCommitted & Pick<Committed, 'take'>;
       readonly pending?: MarkerState['pending'];
       readonly leftovers?: readonly string[];
     };
-    const state = { committed: committed && fromStored(committed), pending, leftovers };
+    const state = {
+      committed: committed && { take: committed.take, ...fromStoredCommitted(committed) },
+      pending,
+      leftovers,
+    };
     return { ...owner, begin: time, state, text };
   } catch (error) {
     throw damaged(`a marker in ${MARKERS} holds ${JSON.stringify(String(text).slice(0, 120))}`, error);
   }
-}
-
-function fromStored({ gaps = [], metrics, ...plain }: StoredCommitted): Committed {
-  return {
-    ...plain,
-    gaps,
-    metrics: metrics.map(([metric, points, quantity, price]) => ({
-      metric,
-      points,
-      quantity: Decimal.parse(quantity),
-      price: Decimal.parse(price),
-    })),
-  };
 }

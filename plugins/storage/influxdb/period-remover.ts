@@ -1,13 +1,15 @@
 import type { Instant, PointQuery, ScopeSelector, VisibleScopes } from '../../../core/plugin-api/index.js';
-import { descriptorTest } from './attribute-text.js';
+import { ownerKey } from '../../shared/outside-storage/owner.js';
+import type { PeriodReader } from '../../shared/outside-storage/period-reader.js';
+import { thinPeriods } from '../../shared/outside-storage/thin-periods.js';
 import type { InfluxClient } from './client.js';
-import { MARKERS, type Owner, ownerKey, POINTS, SOURCE_TAG } from './layout.js';
+import { MARKERS, POINTS, SOURCE_TAG } from './layout.js';
 import { type Marker, markerLine, stateText, TAKES } from './marker.js';
 import { type MarkerReader, range } from './marker-reader.js';
-import type { PeriodReader } from './period-reader.js';
 import type { PeriodWriter } from './period-writer.js';
-import { type ReferenceOptions, referenceConditions } from './reference-reader.js';
-import { selectorCondition } from './visible.js';
+import type { Period } from './point-reader.js';
+import { type ReferenceOptions, referenceCondition } from './reference-reader.js';
+import { MAX_CONDITIONS, selectorCondition } from './visible.js';
 import { identifier } from './wire-text.js';
 
 /** Statements of one request. */
@@ -16,7 +18,7 @@ const STATEMENTS = 50;
 export interface PeriodRemoverParts {
   readonly client: InfluxClient;
   readonly markers: MarkerReader;
-  readonly periods: PeriodReader;
+  readonly periods: PeriodReader<Period>;
   readonly writer: PeriodWriter;
   readonly reference: ReferenceOptions | undefined;
 }
@@ -33,8 +35,9 @@ export class PeriodRemover {
     signal.throwIfAborted();
     if (query.visible.length === 0 || query.begin >= query.end) return;
     const isWhole = query.metrics === undefined && (query.filters ?? []).length === 0;
-    if (isWhole) await this.#removePeriods(query, signal);
-    else await this.#thinPeriods(query, signal);
+    if (isWhole) return this.#removePeriods(query, signal);
+    const { periods, writer } = this.#parts;
+    await thinPeriods(periods, (frame) => writer.replace(frame, frame, signal), query, signal);
   }
 
   /** Readers stop seeing the periods with the first step; the last one forgets that there is something left to do. */
@@ -55,8 +58,8 @@ export class PeriodRemover {
     const { reference } = this.#parts;
     if (reference === undefined) return;
     for (const visible of portions(query.visible)) {
-      const conditions = referenceConditions(reference, visible);
-      if (conditions.length > 0) await this.#delete(POINTS, query, [conditions.join(' AND ')], signal);
+      const condition = referenceCondition(reference, visible);
+      if (condition !== undefined) await this.#delete(POINTS, query, [condition], signal);
     }
   }
 
@@ -73,25 +76,6 @@ export class PeriodRemover {
     for (let first = 0; first < statements.length; first += STATEMENTS)
       await this.#parts.client.query(statements.slice(first, first + STATEMENTS), signal);
   }
-
-  /** A period that loses points is replaced by one of those that are left. */
-  async #thinPeriods(query: PointQuery, signal: AbortSignal): Promise<void> {
-    const isRemoved = descriptorTest(query.metrics, query.filters)!;
-    const whole = { visible: query.visible, begin: query.begin, end: query.end };
-    const { periods, writer } = this.#parts;
-    const affected: (Owner & { readonly begin: Instant })[] = [];
-    for await (const { stored, points } of periods.load(periods.periods(whole, signal), query, signal)) {
-      const { source, scope, begin } = stored;
-      if (points.length > 0) affected.push({ source, scope, begin });
-    }
-    for (const { source, scope, begin } of affected) {
-      const one = { visible: [{ source, key: scope.key, id: scope.id }], begin, end: begin + 1 };
-      for await (const frame of periods.frames(one, signal)) {
-        const points = frame.points.filter(({ descriptor }) => !isRemoved(descriptor));
-        await writer.replace({ ...frame, points }, frame, signal);
-      }
-    }
-  }
 }
 
 /** The marker of a period that cannot be read any more and whose points may still be there. */
@@ -104,9 +88,10 @@ function allOwners(owners: ReadonlyMap<string, ScopeSelector>): readonly string[
   return owners.size === 0 ? [] : [`${identifier(SOURCE_TAG)} != ''`];
 }
 
+/** As many as a condition tells apart: of more it would tell none. */
 function* portions(visible: VisibleScopes): Generator<VisibleScopes> {
   if (visible === 'all') yield visible;
   else
-    for (let first = 0; first < visible.length; first += STATEMENTS)
-      yield visible.slice(first, first + STATEMENTS);
+    for (let first = 0; first < visible.length; first += MAX_CONDITIONS)
+      yield visible.slice(first, first + MAX_CONDITIONS);
 }

@@ -1,7 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import {
   type Calendar,
-  DataError,
   describeError,
   type Frame,
   type Instant,
@@ -11,23 +10,14 @@ import {
   UnavailableError,
   type WriteContext,
 } from '../../../core/plugin-api/index.js';
+import { isoTime, refuseOverflow, refuseOverlap } from '../../shared/outside-storage/committed.js';
+import type { Owner } from '../../shared/outside-storage/owner.js';
 import type { InfluxClient } from './client.js';
-import { equals, type Owner, ownerCondition, POINTS, TAKE_TAG } from './layout.js';
-import {
-  type Committed,
-  checkedSum,
-  committedOf,
-  type Marker,
-  type MarkerState,
-  type MetricSum,
-  markerLine,
-  plus,
-  stateText,
-  TAKES,
-} from './marker.js';
+import { equals, ownerCondition, POINTS, TAKE_TAG } from './layout.js';
+import { committedOf, type Marker, type MarkerState, markerLine, stateText, TAKES } from './marker.js';
 import { type MarkerReader, range } from './marker-reader.js';
 import type { PointLines, Take } from './point-lines.js';
-import { type ReferenceOptions, referenceConditions } from './reference-reader.js';
+import { type ReferenceOptions, referenceCondition } from './reference-reader.js';
 import { identifier } from './wire-text.js';
 
 export interface PeriodWriterParts {
@@ -66,8 +56,8 @@ export class PeriodWriter {
     const before = marker?.state ?? { leftovers: [] };
     const take = freeTake(before);
     const committed = committedOf(frame, { take, version, snapshot });
-    this.#refuseOverlap(frame, around);
-    this.#refuseOverflow(frame, committed, around);
+    refuseOverlap(frame, around);
+    refuseOverflow(frame, committed.metrics, around, this.#parts.calendar);
 
     if (before.leftovers.includes(take)) await this.#deleteTakes(frame, begin, [take], signal);
     const taken = new Set([...before.leftovers, ...(before.pending ? [before.pending.take] : [])]);
@@ -110,29 +100,6 @@ export class PeriodWriter {
     return markers.around(frame, Math.min(day.begin, begin), Math.max(day.end, end), signal);
   }
 
-  #refuseOverlap({ scope, period }: Frame<RatedPoint>, around: readonly Marker[]): void {
-    for (const { begin, state } of around) {
-      const end = state.committed?.end;
-      if (end === undefined || (begin === period.begin && end === period.end)) continue;
-      if (begin >= period.end || end <= period.begin) continue;
-      throw new DataError(
-        'RATECAT_PERIOD_OVERLAP',
-        `The period ${iso(period.begin)} to ${iso(period.end)} of ${scope.key} '${scope.id}' overlaps the stored one from ${iso(begin)} to ${iso(end)}: both would count the same usage. Delete the stored range first, or use its period length.`,
-      );
-    }
-  }
-
-  /** A metric's sum over a day has the digits of every other stored number, so that reports can be stored anywhere. */
-  #refuseOverflow({ period }: Frame<RatedPoint>, { metrics }: Committed, around: readonly Marker[]): void {
-    const day = this.#parts.calendar.slice(period.begin, 'day');
-    const sums = new Map<string, MetricSum>();
-    for (const { begin, state } of around) {
-      if (begin === period.begin || begin < day.begin || begin >= day.end) continue;
-      for (const sum of state.committed?.metrics ?? []) sums.set(sum.metric, plus(sums.get(sum.metric), sum));
-    }
-    for (const sum of metrics) checkedSum(plus(sums.get(sum.metric), sum));
-  }
-
   /** A worker that lost its lease while it wrote must not switch to what it wrote. */
   async #refuseOvertaken(frame: Frame<RatedPoint>, intent: string, signal: AbortSignal): Promise<void> {
     const { begin } = frame.period;
@@ -140,7 +107,7 @@ export class PeriodWriter {
     if (marker?.text === intent) return;
     throw new UnavailableError(
       'RATECAT_INFLUXDB_OVERTAKEN',
-      `Somebody else wrote the period from ${iso(begin)} of ${frame.scope.key} '${frame.scope.id}' at the same time; what this worker wrote is not used. It will be tried again if this worker still has the scope.`,
+      `Somebody else wrote the period from ${isoTime(begin)} of ${frame.scope.key} '${frame.scope.id}' at the same time; what this worker wrote is not used. It will be tried again if this worker still has the scope.`,
     );
   }
 
@@ -165,8 +132,9 @@ export class PeriodWriter {
   async #removeReference({ source, scope }: Owner, begin: Instant, signal: AbortSignal): Promise<void> {
     const { reference, client } = this.#parts;
     if (reference === undefined || source !== reference.source || scope.key !== reference.scope_key) return;
-    const conditions = referenceConditions(reference, [{ source, ...scope }]);
-    const where = [...range(begin, begin + 1), ...conditions].join(' AND ');
+    const condition = referenceCondition(reference, [{ source, ...scope }]);
+    if (condition === undefined) return;
+    const where = [...range(begin, begin + 1), condition].join(' AND ');
     const [found] = await client.query(
       [`SELECT "qty" FROM ${client.source(POINTS)} WHERE ${where} LIMIT 1`],
       signal,
@@ -180,8 +148,4 @@ export class PeriodWriter {
 function freeTake({ committed, pending, leftovers }: MarkerState): string {
   const free = TAKES.filter((take) => take !== committed?.take && take !== pending?.take);
   return free.find((take) => !leftovers.includes(take)) ?? free[0]!;
-}
-
-function iso(instant: Instant): string {
-  return new Date(instant * 1000).toISOString();
 }

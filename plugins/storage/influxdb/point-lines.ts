@@ -5,20 +5,20 @@ import {
   type Frame,
   type RatedPoint,
 } from '../../../core/plugin-api/index.js';
-import { attributeText } from './attribute-text.js';
-import { CALENDAR_TAGS, calendarTags } from './calendar-tags.js';
+import { attributeText } from '../../shared/outside-storage/attribute-text.js';
+import { CALENDAR_TAGS, calendarTags } from '../../shared/outside-storage/calendar-tags.js';
+import { ownTag, scopeTag } from '../../shared/outside-storage/owner.js';
+import { descriptorJson, recordText } from '../../shared/outside-storage/point-record.js';
 import {
   POINT_FIELD,
   POINTS,
   REFERENCE_FIELDS,
   SCOPE_TAG,
   SOURCE_TAG,
-  scopeTag,
   TAKE_TAG,
   TWIN_TAG,
 } from './layout.js';
-import { descriptorJson, recordText } from './point-record.js';
-import { lineMeasurement, lineString, lineToken, ownTag, tagText } from './wire-text.js';
+import { lineMeasurement, lineString, lineToken, tagText } from './wire-text.js';
 
 /** Bytes that a series may have are 65,535; Ratecat's own tags take less than 10,000. */
 const MAX_TAG_CHARACTERS = 12_000;

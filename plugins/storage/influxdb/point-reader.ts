@@ -1,11 +1,13 @@
 import type { RatedPoint } from '../../../core/plugin-api/index.js';
+import { expectedPoints } from '../../shared/outside-storage/committed.js';
+import { ownerKey } from '../../shared/outside-storage/owner.js';
+import { type PointRecord, readRecord } from '../../shared/outside-storage/point-record.js';
 import type { InfluxClient } from './client.js';
 import { damaged } from './damaged.js';
 import {
   anyOf,
   equals,
   ownerCondition,
-  ownerKey,
   ownerOf,
   POINT_FIELD,
   POINTS,
@@ -14,50 +16,12 @@ import {
 } from './layout.js';
 import type { Committed, Marker } from './marker.js';
 import { range } from './marker-reader.js';
-import { type PointRecord, readRecord } from './point-record.js';
 import { MAX_CONDITIONS } from './visible.js';
 import { identifier, tagText } from './wire-text.js';
 
 const PAGE = 10_000;
-/** Points that are asked for together, where periods are smaller than that. */
-const BATCH_POINTS = 10_000;
-
 /** A period as its marker says it. */
 export type Period = Marker & { readonly committed: Committed };
-
-/** Periods in order that are worth one request. */
-export function* batches<T extends { readonly owner: string; readonly points: number }>(
-  periods: Iterable<T>,
-): Generator<readonly T[]> {
-  let batch: T[] = [];
-  let points = 0;
-  const owners = new Set<string>();
-  for (const period of periods) {
-    const isFull =
-      points + period.points > BATCH_POINTS || (owners.size >= MAX_CONDITIONS && !owners.has(period.owner));
-    if (batch.length > 0 && isFull) {
-      yield batch;
-      batch = [];
-      points = 0;
-      owners.clear();
-    }
-    batch.push(period);
-    points += period.points;
-    owners.add(period.owner);
-  }
-  if (batch.length > 0) yield batch;
-}
-
-/** Points that a period should have; of some metrics alone where they are given. */
-export function expectedPoints(
-  { metrics }: Pick<Committed, 'metrics'>,
-  wanted: readonly string[] | undefined,
-): number {
-  return metrics.reduce(
-    (sum, { metric, points }) => sum + (wanted === undefined || wanted.includes(metric) ? points : 0),
-    0,
-  );
-}
 
 /** Reads the points of periods. */
 export class PointReader {
@@ -115,7 +79,7 @@ export class PointReader {
       for (const [time, text, source, scope] of rows!.values) {
         if (typeof time !== 'number' || typeof text !== 'string')
           throw damaged(`a point of ${POINTS} is no text`);
-        yield [`${time} ${ownerKey(ownerOf(source!, scope!))}`, readRecord(text)];
+        yield [`${time} ${ownerKey(ownerOf(source!, scope!))}`, readRecord(text, damaged)];
       }
       if (rows!.values.length < PAGE) return;
     }

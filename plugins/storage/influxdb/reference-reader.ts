@@ -7,11 +7,12 @@ import {
   type StoredFrame,
   type VisibleScopes,
 } from '../../../core/plugin-api/index.js';
-import { CALENDAR_TAGS } from './calendar-tags.js';
+import { CALENDAR_TAGS } from '../../shared/outside-storage/calendar-tags.js';
+import { comparePeriods, ownerTest } from '../../shared/outside-storage/owner.js';
 import type { Cell, InfluxClient, Rows } from './client.js';
 import { anyOf, equals, POINTS, SOURCE_TAG } from './layout.js';
-import { comparePeriods, type MarkerReader, range } from './marker-reader.js';
-import { MAX_CONDITIONS, ownerTest } from './visible.js';
+import { type MarkerReader, range } from './marker-reader.js';
+import { MAX_CONDITIONS } from './visible.js';
 import { tagText } from './wire-text.js';
 
 const PAGE = 10_000;
@@ -27,19 +28,22 @@ export interface ReferenceOptions {
   readonly scope_key: string;
 }
 
-/** Conditions of points without a tag of Ratecat; none when none of them can be visible. A long list does not narrow them. */
-export function referenceConditions(
+/**
+ * The condition of points without a tag of Ratecat; undefined when none of them can be visible. A list of more than
+ * `MAX_CONDITIONS` scopes does not narrow it: whoever deletes gives shorter ones.
+ */
+export function referenceCondition(
   { source, scope_key }: ReferenceOptions,
   visible: VisibleScopes,
-): readonly string[] {
+): string | undefined {
   const foreign = equals(SOURCE_TAG, '');
-  if (visible === 'all') return [foreign];
+  if (visible === 'all') return foreign;
   const ids = visible
     .filter((selector) => selector.key === scope_key && (selector.source ?? source) === source)
     .filter(({ id }) => tagText(id) === id) // no tag of CloudKitty is anything else
     .map(({ id }) => equals(scope_key, id));
-  if (ids.length === 0) return [];
-  return ids.length > MAX_CONDITIONS ? [foreign] : [foreign, anyOf(ids)];
+  if (ids.length === 0) return undefined;
+  return ids.length > MAX_CONDITIONS ? foreign : `${foreign} AND ${anyOf(ids)}`;
 }
 
 /** Reads points that CloudKitty wrote, as far as nothing of Ratecat has taken their place. */
@@ -63,16 +67,16 @@ export class ReferenceReader {
     }: { readonly visible: VisibleScopes; readonly begin: Instant; readonly end: Instant },
     signal: AbortSignal,
   ): AsyncGenerator<readonly StoredFrame[]> {
-    const conditions = referenceConditions(this.#options, visible);
-    if (conditions.length === 0) return;
+    const condition = referenceCondition(this.#options, visible);
+    if (condition === undefined) return;
     const isVisible = ownerTest(visible);
     for (let from = begin; from < end; ) {
-      let rows = await this.#rows([...range(from, end), ...conditions], PAGE, signal);
+      let rows = await this.#rows([...range(from, end), condition], PAGE, signal);
       const times = timesOf(rows);
       const last = times.at(-1);
       if (rows.values.length < PAGE || last === undefined) from = end;
       else if (times[0] === last) {
-        rows = await this.#rows([...range(last, last + 1), ...conditions], undefined, signal);
+        rows = await this.#rows([...range(last, last + 1), condition], undefined, signal);
         from = last + 1;
       } else {
         rows = { ...rows, values: rows.values.filter((_row, index) => times[index]! < last) };

@@ -1,25 +1,9 @@
 import type { ScopeSelector, VisibleScopes } from '../../../core/plugin-api/index.js';
-import { anyOf, equals, type Owner, SCOPE_TAG, SOURCE_TAG, scopeTag } from './layout.js';
-import { ownTag } from './wire-text.js';
+import { ownTag, scopeTag } from '../../shared/outside-storage/owner.js';
+import { anyOf, equals, SCOPE_TAG, SOURCE_TAG } from './layout.js';
 
 /** Longer lists are not sent to InfluxDB: it would compare every series with every one of them. */
 export const MAX_CONDITIONS = 50;
-
-export type OwnerTest = (owner: Owner) => boolean;
-
-export function ownerTest(visible: VisibleScopes): OwnerTest {
-  if (visible === 'all') return () => true;
-  const inAnySource = new Set<string>();
-  const inOneSource = new Set<string>();
-  for (const selector of visible) {
-    if (selector.source === undefined) inAnySource.add(scopeTag(selector));
-    else inOneSource.add(`${ownTag(selector.source)}|${scopeTag(selector)}`);
-  }
-  return ({ source, scope }) => {
-    const tag = scopeTag(scope);
-    return inAnySource.has(tag) || inOneSource.has(`${ownTag(source)}|${tag}`);
-  };
-}
 
 /** Narrows a query to a short list of scopes; with a long one the rows are looked through with `ownerTest`. */
 export function visibleConditions(visible: VisibleScopes): readonly string[] {

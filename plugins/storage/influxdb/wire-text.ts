@@ -49,21 +49,3 @@ const LAST_SECOND = 9_223_372_036;
 export function timeLiteral(instant: number): string {
   return `${Math.max(-LAST_SECOND, Math.min(LAST_SECOND, instant))}s`;
 }
-
-const UNSAFE = /[\p{Cc}\p{Cs}%\\|]/gu;
-
-/**
- * Text of Ratecat's own tags: reversible, unlike `tagText`, and never empty, because InfluxDB has no empty tags. What line
- * protocol cannot carry, `%` and `|` become `%` and four hexadecimal digits; the empty text is a single `%`.
- */
-export function ownTag(text: string): string {
-  if (text === '') return '%';
-  return text.replace(UNSAFE, (unit) => `%${unit.charCodeAt(0).toString(16).padStart(4, '0')}`);
-}
-
-export function fromOwnTag(tag: string): string {
-  if (tag === '%') return '';
-  return tag.replace(/%([0-9a-f]{4})/g, (_all, digits: string) =>
-    String.fromCharCode(Number.parseInt(digits, 16)),
-  );
-}

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { utcCalendar } from '../../../core/testkit/fakes.js';
-import { CALENDAR_TAGS, calendarTags } from '../../../plugins/storage/influxdb/calendar-tags.js';
+import { CALENDAR_TAGS, calendarTags } from '../../../plugins/shared/outside-storage/calendar-tags.js';
 
 /** Day of the year, month, week and year, as the reference's collectors write them. */
 const DATES: readonly (readonly [string, string])[] = [

@@ -3,8 +3,14 @@ import { test } from 'node:test';
 import { Attributes, canonicalDescriptor, Decimal, isRatecatError } from '../../../core/plugin-api/index.js';
 import { HOSTILE_TEXTS } from '../../../core/testkit/hostile-texts.js';
 import { sampleDescriptor } from '../../../core/testkit/samples.js';
-import { readMarker, stateText, sumsOf } from '../../../plugins/storage/influxdb/marker.js';
-import { descriptorJson, readRecord, recordText } from '../../../plugins/storage/influxdb/point-record.js';
+import { sumsOf } from '../../../plugins/shared/outside-storage/committed.js';
+import {
+  descriptorJson,
+  readRecord,
+  recordText,
+} from '../../../plugins/shared/outside-storage/point-record.js';
+import { damaged } from '../../../plugins/storage/influxdb/damaged.js';
+import { readMarker, stateText } from '../../../plugins/storage/influxdb/marker.js';
 
 function isDamage(error: unknown): boolean {
   return isRatecatError(error) && error.code === 'RATECAT_INFLUXDB_DAMAGED' && error.kind === 'data';
@@ -26,7 +32,7 @@ test('a record holds a point with types, scales and the order of names', () => {
   });
   const exact = { qty: '1', price: `-0.${'0'.repeat(27)}1` };
   const text = recordText(descriptorJson(descriptor), { version: 'v"1', ordinal: 7 }, exact);
-  const { version, ordinal, point } = readRecord(text);
+  const { version, ordinal, point } = readRecord(text, damaged);
   assert.deepEqual([version, ordinal], ['v"1', 7]);
   assert.deepEqual([point.quantity.toString(), point.price.toString()], [exact.qty, exact.price]);
   assert.equal(canonicalDescriptor(point.descriptor), canonicalDescriptor(descriptor));
@@ -41,7 +47,7 @@ test('what is no record or no marker is damage, not a point', () => {
     { qty: '1', price: '1' },
   );
   for (const text of ['', '{}', 'null', record.slice(0, -1), record.replace('"qty":"1"', '"qty":"NaN"')])
-    assert.throws(() => readRecord(text), isDamage, text);
+    assert.throws(() => readRecord(text, damaged), isDamage, text);
   for (const text of ['', 'null', '{"committed":{}}', 5])
     assert.throws(() => readMarker(0, text, 'openstack', 'project_id|alpha'), isDamage, String(text));
   for (const scope of [null, '', 'alpha', 'a|b|c'])

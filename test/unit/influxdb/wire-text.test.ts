@@ -1,13 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { HOSTILE_TEXTS } from '../../../core/testkit/hostile-texts.js';
+import { fromOwnTag, ownTag } from '../../../plugins/shared/outside-storage/owner.js';
 import {
-  fromOwnTag,
   identifier,
   lineString,
   lineToken,
   literal,
-  ownTag,
   tagText,
   timeLiteral,
 } from '../../../plugins/storage/influxdb/wire-text.js';

@@ -13,8 +13,9 @@ import {
   type TotalQuery,
 } from '../../../core/plugin-api/index.js';
 import { attributeText } from './attribute-text.js';
-import type { MetricSum } from './marker.js';
-import type { PeriodReader, Stored } from './period-reader.js';
+import type { MetricSum } from './committed.js';
+import type { Owner } from './owner.js';
+import type { OwnPeriod, PeriodReader, Stored } from './period-reader.js';
 
 /** From fine to coarse. */
 export const TIME_UNITS: readonly TimeUnit[] = ['period', 'day', 'week', 'month', 'year'];
@@ -24,12 +25,12 @@ interface Part extends MetricSum {
   readonly descriptor?: Descriptor;
 }
 
-/** Exact sums by group, computed here: InfluxDB's own SUM adds binary floats. */
-export class TotalReader {
-  readonly #periods: PeriodReader;
+/** Exact sums by group, computed here: sums of a server that adds binary floats are not exact. */
+export class TotalReader<P extends OwnPeriod> {
+  readonly #periods: PeriodReader<P>;
   readonly #calendar: Calendar;
 
-  constructor(periods: PeriodReader, calendar: Calendar) {
+  constructor(periods: PeriodReader<P>, calendar: Calendar) {
     this.#periods = periods;
     this.#calendar = calendar;
   }
@@ -47,13 +48,19 @@ export class TotalReader {
   }
 
   /** A period's markers hold its sums by metric. */
-  async *#sums(query: TotalQuery, signal: AbortSignal): AsyncGenerator<readonly [Stored, readonly Part[]]> {
+  async *#sums(
+    query: TotalQuery,
+    signal: AbortSignal,
+  ): AsyncGenerator<readonly [Stored<P>, readonly Part[]]> {
     const wanted = query.metrics === undefined ? undefined : new Set(query.metrics);
     for await (const stored of this.#periods.periods(query, signal))
       yield [stored, stored.metrics.filter(({ metric }) => wanted?.has(metric) ?? true)];
   }
 
-  async *#points(query: TotalQuery, signal: AbortSignal): AsyncGenerator<readonly [Stored, readonly Part[]]> {
+  async *#points(
+    query: TotalQuery,
+    signal: AbortSignal,
+  ): AsyncGenerator<readonly [Stored<P>, readonly Part[]]> {
     const periods = this.#periods.periods(query, signal);
     for await (const { stored, points } of this.#periods.load(periods, query, signal)) {
       yield [
@@ -69,7 +76,7 @@ export class TotalReader {
     }
   }
 
-  #add(groups: Map<string, Total>, query: TotalQuery, stored: Stored, parts: readonly Part[]): void {
+  #add(groups: Map<string, Total>, query: TotalQuery, stored: Stored<P>, parts: readonly Part[]): void {
     if (parts.length === 0) return;
     const times = query.groupby.map((key) => (key.kind === 'time' ? this.#timeText(stored, key.unit) : ''));
     const { begin, end } = this.#slice(stored, query);
@@ -88,23 +95,23 @@ export class TotalReader {
     }
   }
 
-  #timeText(stored: Stored, unit: TimeUnit): string {
+  #timeText(stored: Stored<P>, unit: TimeUnit): string {
     return isoSeconds(this.#unitSlice(stored, unit).begin);
   }
 
   /** The finest slice of the groups, or the range that was asked for. */
-  #slice(stored: Stored, query: TotalQuery): Period {
+  #slice(stored: Stored<P>, query: TotalQuery): Period {
     const units = query.groupby.flatMap((key) => (key.kind === 'time' ? [key.unit] : []));
     const finest = TIME_UNITS.find((unit) => units.includes(unit));
     return finest === undefined ? query : this.#unitSlice(stored, finest);
   }
 
-  #unitSlice({ begin, end }: Stored, unit: TimeUnit): Period {
+  #unitSlice({ begin, end }: Stored<P>, unit: TimeUnit): Period {
     return unit === 'period' ? { begin, end } : this.#calendar.slice(begin, unit);
   }
 }
 
-function groupText(key: GroupKey, { scope }: Stored, part: Part, time: string): string {
+function groupText(key: GroupKey, { scope }: Owner, part: Part, time: string): string {
   switch (key.kind) {
     case 'type':
       return part.metric;

@@ -6,9 +6,8 @@ import {
   isDecimal,
   type RatedPoint,
 } from '../../../core/plugin-api/index.js';
-import { damaged } from './damaged.js';
 
-/** A point as the field `ratecat_point` holds it: exact, typed and in its place, where the reference's fields are not. */
+/** A point as Ratecat's own field holds it: exact, typed and in its place, where the reference's fields are not. */
 export interface PointRecord {
   /** The write that stored it. */
   readonly version: string;
@@ -52,8 +51,11 @@ export interface ExactNumbers {
   readonly price: string;
 }
 
-/** @throws DataError RATECAT_INFLUXDB_DAMAGED when the text is not what `recordText` wrote. */
-export function readRecord(text: string): PointRecord {
+/** What is stored is not what Ratecat wrote: the error of the storage at hand. */
+export type Damaged = (what: string, cause?: unknown) => Error;
+
+/** @throws what `damaged` gives when the text is not what `recordText` wrote. */
+export function readRecord(text: string, damaged: Damaged): PointRecord {
   try {
     const { version, ordinal, qty, price, descriptor } = JSON.parse(text) as StoredRecord;
     return {
@@ -72,7 +74,7 @@ export function readRecord(text: string): PointRecord {
       },
     };
   } catch (error) {
-    throw damaged(`the field ratecat_point holds ${JSON.stringify(text.slice(0, 120))}`, error);
+    throw damaged(`the record of a point holds ${JSON.stringify(text.slice(0, 120))}`, error);
   }
 }
 
