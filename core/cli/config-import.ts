@@ -1,13 +1,11 @@
 import { existsSync } from 'node:fs';
-import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
-import { dirname } from 'node:path';
 import type { Command } from 'commander';
 import { checkExpression } from '../daemon/build-pipelines.js';
 import { EXIT } from '../daemon/exit-codes.js';
 import { type ImportedConfig, importConfig } from '../importing/import-config.js';
 import { asFiles, asText, type PlannedFile } from '../importing/import-output.js';
 import { reportOf } from '../importing/import-report.js';
-import { UnavailableError } from '../plugin-api/index.js';
+import { writeWhole } from '../setup/whole-file.js';
 import { type Cli, examples, UsageError } from './cli.js';
 
 interface Options {
@@ -87,7 +85,8 @@ async function writeFiles(files: readonly PlannedFile[], force: boolean, finding
   if (existing.length > 0 && !force) {
     throw new UsageError(`nothing was written: ${existing.join(', ')} exists; --force replaces it`);
   }
-  for (const file of files) await writeWhole(file);
+  for (const { path, text, holdsSecret } of files)
+    await writeWhole({ path, text, isSecret: holdsSecret, replaces: force });
   report(findings);
   const lines = files.map(
     ({ path, holdsSecret }) => `  ${path}${holdsSecret ? '  (secret, for its owner only)' : ''}`,
@@ -95,26 +94,6 @@ async function writeFiles(files: readonly PlannedFile[], force: boolean, finding
   report(`Written:\n${lines.join('\n')}`);
   if (files.some(({ holdsSecret }) => holdsSecret))
     report('Give the secrets to the user that the daemon runs as (chown).');
-}
-
-/** A reader sees the old file or the new one; a secret is never readable for others, not even for a moment. */
-async function writeWhole({ path, text, holdsSecret }: PlannedFile): Promise<void> {
-  const temporary = `${path}.new`;
-  const mode = holdsSecret ? 0o600 : 0o666;
-  try {
-    await mkdir(dirname(path), { recursive: true, mode: holdsSecret ? 0o700 : 0o777 });
-    await rm(temporary, { force: true });
-    await writeFile(temporary, text, { mode, flag: 'wx' });
-    await rename(temporary, path);
-  } catch (error) {
-    await rm(temporary, { force: true }).catch(() => undefined);
-    const { code } = error as NodeJS.ErrnoException;
-    throw new UnavailableError(
-      'RATECAT_OUTPUT_FAILED',
-      `${path} cannot be written. Check the folder and its permissions${code === 'ENOSPC' ? ', and the room on the disk' : ''}`,
-      { cause: error },
-    );
-  }
 }
 
 function report(text: string): void {

@@ -1,7 +1,7 @@
 import { type Command, Option } from 'commander';
 import type { RatedPoint, StoredFrame } from '../plugin-api/index.js';
+import { isoTime } from '../scopes/iso-time.js';
 import { type Cli, examples, UsageError } from './cli.js';
-import { isoInstant } from './human.js';
 import type { Output } from './output.js';
 import { attributesText, pointJson } from './point-json.js';
 import { addSelection, parseRange, type SelectionOptions, toQuery, wholeNumber } from './report-options.js';
@@ -86,7 +86,7 @@ const GAP_LAYOUT: Layout = {
 };
 
 function gapsOf({ source, scope, period, gaps }: StoredFrame) {
-  const [begin, end] = [isoInstant(period.begin), isoInstant(period.end)];
+  const [begin, end] = [isoTime(period.begin), isoTime(period.end)];
   return gaps.map(({ metric, reason }) => ({ begin, end, source, scope: scope.id, metric, reason }));
 }
 
@@ -133,8 +133,8 @@ function cells(
   { descriptor, quantity, price }: RatedPoint,
 ): string[] {
   return [
-    isoInstant(period.begin),
-    isoInstant(period.end),
+    isoTime(period.begin),
+    isoTime(period.end),
     source,
     scope.id,
     descriptor.metric,

@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { visibleText } from '../config/human-text.js';
 import { EXIT, exitCodeOf } from '../daemon/exit-codes.js';
 import { DaemonLogger } from '../daemon/logger.js';
 import { systemClock } from '../daemon/system-clock.js';
@@ -6,7 +7,6 @@ import { examine } from '../doctor/doctor.js';
 import { type Area, type Finding, type Level, worstLevel } from '../doctor/finding.js';
 import { RatecatError } from '../plugin-api/index.js';
 import { type Cli, examples } from './cli.js';
-import { visibleText } from './human.js';
 import { findConfig, loadOnly } from './open-config.js';
 
 interface Options {

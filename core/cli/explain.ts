@@ -1,9 +1,10 @@
 import type { Command } from 'commander';
+import { visibleText } from '../config/human-text.js';
 import { EXIT } from '../daemon/exit-codes.js';
 import type { FrameQuery, JsonValue, Period } from '../plugin-api/index.js';
 import type { ExplainedFrame, ExplainedPoint } from '../reporting/explainer.js';
+import { isoTime } from '../scopes/iso-time.js';
 import { type Cli, examples, UsageError } from './cli.js';
-import { isoInstant, visibleText } from './human.js';
 import { attributesText, pointJson } from './point-json.js';
 import {
   addSelection,
@@ -94,7 +95,7 @@ function toText({ frame }: ExplainedFrame, explained: ExplainedPoint): string {
   const end = explained.agrees
     ? `  stored    ${price}, agrees`
     : `  stored    ${price}, DISAGREES: the rules of its time give ${explained.recomputed}`;
-  const head = `${isoInstant(frame.period.begin)} ${frame.scope.id} ${descriptor.metric}: ${quantity} ${descriptor.unit}`;
+  const head = `${isoTime(frame.period.begin)} ${frame.scope.id} ${descriptor.metric}: ${quantity} ${descriptor.unit}`;
   return [`${head}  ${attributes}`, ...steps, end].map(visibleText).join('\n');
 }
 

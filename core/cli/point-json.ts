@@ -5,7 +5,7 @@ import {
   type RatedPoint,
   type Scope,
 } from '../plugin-api/index.js';
-import { isoInstant } from './human.js';
+import { isoTime } from '../scopes/iso-time.js';
 
 /** `name=value name=value`; text that could be mistaken is quoted. */
 export function attributesText(...parts: readonly Attributes[]): string {
@@ -32,8 +32,8 @@ export interface PointPlace {
 export function pointJson({ source, scope, period }: PointPlace, point: RatedPoint, more = ''): string {
   const { metric, unit, groupby, metadata, description } = point.descriptor;
   const head = JSON.stringify({
-    begin: isoInstant(period.begin),
-    end: isoInstant(period.end),
+    begin: isoTime(period.begin),
+    end: isoTime(period.end),
     source,
     scope_key: scope.key,
     scope: scope.id,

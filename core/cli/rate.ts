@@ -17,8 +17,8 @@ import {
   type RatingModule,
 } from '../plugin-api/index.js';
 import { rateFrame } from '../rating/rate-frame.js';
+import { isoTime } from '../scopes/iso-time.js';
 import { type Cli, examples, UsageError } from './cli.js';
-import { isoInstant } from './human.js';
 import { attributesText, pointJson } from './point-json.js';
 import { inputName, openInput, unreadable } from './read-input.js';
 import { wholeNumber } from './report-options.js';
@@ -206,7 +206,7 @@ async function write({ output }: Cli, options: Options, frames: readonly Frame<R
 
 function cells({ scope, period }: Frame<RatedPoint>, { descriptor, quantity, price }: RatedPoint): string[] {
   return [
-    isoInstant(period.begin),
+    isoTime(period.begin),
     scope.id,
     descriptor.metric,
     quantity.toString(),

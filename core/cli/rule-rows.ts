@@ -1,5 +1,5 @@
 import type { JsonValue } from '../plugin-api/index.js';
-import { isoInstant } from './human.js';
+import { isoTime } from '../scopes/iso-time.js';
 import type { Column } from './table.js';
 
 /** The rules of hashmap-like modules, as their snapshots hold them. */
@@ -79,7 +79,7 @@ function parentRows({ mappings, thresholds }: Parent, service: string, field: st
 }
 
 function validity({ start, end }: Rule): string {
-  const from = start === undefined || start === 0 ? '' : `from ${isoInstant(start)}`;
-  const until = end === undefined ? '' : `until ${isoInstant(end)}`;
+  const from = start === undefined || start === 0 ? '' : `from ${isoTime(start)}`;
+  const until = end === undefined ? '' : `until ${isoTime(end)}`;
   return [from, until].filter((part) => part !== '').join(' ');
 }

@@ -1,5 +1,5 @@
+import { humanSeconds } from '../config/human-text.js';
 import type { PipelineWork } from '../daemon/life-signs.js';
-import { humanSeconds } from './human.js';
 
 /** The daemon in one line, as `systemctl status` shows it. */
 export function workStatus(work: readonly PipelineWork[]): string {

@@ -1,12 +1,13 @@
 import type { Command } from 'commander';
 import type { Config } from '../config/config.js';
+import { humanSeconds } from '../config/human-text.js';
 import { EXIT } from '../daemon/exit-codes.js';
 import { systemClock } from '../daemon/system-clock.js';
 import { dueAt, dueCount, firstPeriodOf } from '../processing/due-periods.js';
+import { isoTime } from '../scopes/iso-time.js';
 import { type ReprocessTask, ReprocessTasks } from '../scopes/reprocess-tasks.js';
 import type { ScopeState } from '../scopes/scope-states.js';
 import { type Cli, examples } from './cli.js';
-import { humanSeconds, isoInstant } from './human.js';
 import { type Column, renderTable } from './table.js';
 import { withServices } from './with-services.js';
 
@@ -111,8 +112,8 @@ function scopeText({ id, name }: ScopeState['scope']): string {
 }
 
 function taskCells({ source, scope, begin, end, current, reason, failure }: ReprocessTask): string[] {
-  const done = current === undefined ? '' : isoInstant(current);
-  return [source, scopeText(scope), isoInstant(begin), isoInstant(end), done, reason, failure ?? ''];
+  const done = current === undefined ? '' : isoTime(current);
+  return [source, scopeText(scope), isoTime(begin), isoTime(end), done, reason, failure ?? ''];
 }
 
 function cells({ state, lag }: Row): string[] {
@@ -121,7 +122,7 @@ function cells({ state, lag }: Row): string[] {
     source,
     scopeText(scope),
     word(state),
-    watermark === undefined ? '' : isoInstant(watermark),
+    watermark === undefined ? '' : isoTime(watermark),
     lagText(lag),
     owner ?? '',
     reason ?? '',
@@ -135,7 +136,7 @@ function lagText({ periods, seconds }: Lag): string {
 }
 
 function toJson({ state, lag, tasks }: Row) {
-  const instant = (value: number | undefined) => (value === undefined ? null : isoInstant(value));
+  const instant = (value: number | undefined) => (value === undefined ? null : isoTime(value));
   return {
     source: state.source,
     scope_key: state.scope.key,
@@ -154,8 +155,8 @@ function toJson({ state, lag, tasks }: Row) {
     missing_since: instant(state.missingSince),
     reprocessing: tasks.map(({ id, begin, end, current, reason, failure }) => ({
       id,
-      begin: isoInstant(begin),
-      end: isoInstant(end),
+      begin: isoTime(begin),
+      end: isoTime(end),
       done_up_to: instant(current),
       reason,
       note: failure ?? null,

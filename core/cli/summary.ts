@@ -1,7 +1,7 @@
 import { type Command, Option } from 'commander';
 import { Decimal, type GroupKey, type PointQuery, type Total } from '../plugin-api/index.js';
+import { isoTime } from '../scopes/iso-time.js';
 import { type Cli, examples } from './cli.js';
-import { isoInstant } from './human.js';
 import {
   addSelection,
   groupTitle,
@@ -62,14 +62,14 @@ async function summary(cli: Cli, options: Options): Promise<undefined> {
 
 function toJson(range: PointQuery, groupby: readonly GroupKey[], rows: readonly Total[]) {
   return {
-    begin: isoInstant(range.begin),
-    end: isoInstant(range.end),
+    begin: isoTime(range.begin),
+    end: isoTime(range.end),
     group_by: groupby.map(groupTitle),
     total: sumOf(rows).toString(),
     rows: rows.map((row) => ({
       group: row.group,
-      begin: isoInstant(row.begin),
-      end: isoInstant(row.end),
+      begin: isoTime(row.begin),
+      end: isoTime(row.end),
       quantity: row.quantity.toString(),
       price: row.price.toString(),
       points: row.points,
@@ -103,7 +103,7 @@ async function show(
     for (const row of rows) await output.line(csvLine(columns, cells(row)));
     return;
   }
-  const span = `${isoInstant(range.begin)} to ${isoInstant(range.end)}`;
+  const span = `${isoTime(range.begin)} to ${isoTime(range.end)}`;
   if (rows.length === 0) return output.line(`Nothing was rated from ${span}.`);
   await output.line(renderTable(columns, rows.map(cells)));
   await output.line(`\nTotal ${sumOf(rows)}, ${span}`);

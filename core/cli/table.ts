@@ -1,5 +1,5 @@
 import Table from 'cli-table3';
-import { visibleText } from './human.js';
+import { visibleText } from '../config/human-text.js';
 
 export interface Column {
   readonly title: string;

@@ -1,12 +1,12 @@
 import { basename, relative, resolve } from 'node:path';
 import type { Command } from 'commander';
 import type { Config } from '../config/config.js';
+import { humanSeconds } from '../config/human-text.js';
 import { maskUrls } from '../config/secret-names.js';
 import type { ProcessingServices } from '../daemon/composition-root.js';
 import type { ImportedFile } from '../daemon/prepare-rules.js';
 import { parseDatabaseUrl } from '../database/database-url.js';
 import { type Cli, examples } from './cli.js';
-import { humanSeconds } from './human.js';
 import { serve } from './serve.js';
 
 export function define(command: Command, cli: Cli): void {

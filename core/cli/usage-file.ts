@@ -3,6 +3,7 @@ import { Readable } from 'node:stream';
 import { CsvError, parse as parseCsv } from 'csv-parse';
 import { parse as parseJson } from 'lossless-json';
 import { DateTime } from 'luxon';
+import { visibleText } from '../config/human-text.js';
 import {
   Attributes,
   type AttributeValue,
@@ -11,7 +12,6 @@ import {
   type Instant,
   isDecimal,
 } from '../plugin-api/index.js';
-import { visibleText } from './human.js';
 
 /** One measured quantity of a usage file. */
 export interface UsageLine {

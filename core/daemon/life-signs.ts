@@ -28,6 +28,8 @@ interface Watched {
   readonly limit: SilenceLimit;
   /** Undefined until the pipeline begins: before that the clock, or the database, is waited for. */
   lastSign: number | undefined;
+  /** No round is under way. An answer that comes after the end of its round does not change that. */
+  isResting: boolean;
   /** When the calls of the storage that are under way began. */
   readonly storing: Set<{ readonly since: number }>;
   work: PipelineWork;
@@ -35,9 +37,9 @@ interface Watched {
 
 /**
  * Tells a pipeline that works, rests or waits from one that hangs. Signs of life are a list of scopes that was asked for or
- * came, a metric asked for or collected, a period stored, rated or failed, a round begun. Collectors, fetchers and rating
- * modules have time limits, so that a round at work gives a sign within `busySeconds`, and one that rests gives its next
- * sign within a period. A storage has no limit of its own: a period that it does not finish storing counts as hanging too.
+ * came, a metric asked for or collected, a period stored, rated or failed, a round begun or ended. Collectors, fetchers and
+ * rating modules have time limits, so that a round at work gives a sign within `busySeconds`, and a pipeline that rests gives
+ * its next sign within a period more. A storage has no limit of its own: a period that it does not finish storing counts as hanging too.
  * A database that is away keeps everything waiting and is nobody's fault here: while it fails nothing counts as hanging.
  */
 export class LifeSigns implements ProcessingMetrics, Pick<NeighbourMetrics, 'databaseAsked'> {
@@ -52,7 +54,7 @@ export class LifeSigns implements ProcessingMetrics, Pick<NeighbourMetrics, 'dat
     this.#watched = new Map(
       [...limits].map(([source, limit]) => {
         const work = { source, scopes: undefined, duePeriods: 0, lagSeconds: 0, ratedPeriods: 0 };
-        return [source, { limit, lastSign: undefined, storing: new Set(), work }];
+        return [source, { limit, lastSign: undefined, isResting: false, storing: new Set(), work }];
       }),
     );
   }
@@ -84,15 +86,15 @@ export class LifeSigns implements ProcessingMetrics, Pick<NeighbourMetrics, 'dat
   stalled(): string | undefined {
     if (this.#awaySince !== undefined) return undefined;
     const now = this.#clock.monotonic();
-    for (const [source, { limit, lastSign, storing }] of this.#watched) {
-      const silent = lastSign === undefined ? 0 : (now - lastSign) / 1000;
-      if (silent > limit.periodSeconds + limit.busySeconds)
-        return `pipeline '${source}' has given no sign of life for ${Math.round(silent)} s`;
+    for (const [source, { limit, lastSign, isResting, storing }] of this.#watched) {
       for (const { since } of storing) {
         const seconds = (now - since) / 1000;
         if (seconds > limit.busySeconds)
           return `the storage has not finished a period of pipeline '${source}' for ${Math.round(seconds)} s`;
       }
+      const silent = lastSign === undefined ? 0 : (now - lastSign) / 1000;
+      if (silent > limit.busySeconds + (isResting ? limit.periodSeconds : 0))
+        return `pipeline '${source}' has given no sign of life for ${Math.round(silent)} s`;
     }
     return undefined;
   }
@@ -119,7 +121,15 @@ export class LifeSigns implements ProcessingMetrics, Pick<NeighbourMetrics, 'dat
 
   backlog(source: string, duePeriods: number, lagSeconds: number): void {
     const watched = this.#sign(source);
-    if (watched !== undefined) watched.work = { ...watched.work, duePeriods, lagSeconds };
+    if (watched === undefined) return;
+    // A round begins with it.
+    watched.isResting = false;
+    watched.work = { ...watched.work, duePeriods, lagSeconds };
+  }
+
+  resting(source: string): void {
+    const watched = this.#sign(source);
+    if (watched !== undefined) watched.isResting = true;
   }
 
   databaseAsked(_kind: 'query' | 'transaction', outcome: 'ok' | 'error'): void {

@@ -14,6 +14,9 @@ export function toAll(listeners: readonly ProcessingMetrics[]): ProcessingMetric
     backlog: (source, periods, lag) => {
       for (const listener of listeners) listener.backlog(source, periods, lag);
     },
+    resting: (source) => {
+      for (const listener of listeners) listener.resting?.(source);
+    },
   };
 }
 

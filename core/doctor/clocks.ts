@@ -1,6 +1,7 @@
 import type { Services } from '../daemon/composition-root.js';
 import type { Clock, Instant, SqlDatabase } from '../plugin-api/index.js';
 import { isoTime } from '../scopes/iso-time.js';
+import { optionWords } from '../setup/shell-command.js';
 import type { Configured } from './configuration.js';
 import type { Examination, Say } from './examination.js';
 
@@ -105,7 +106,7 @@ function compareNewest(newest: Newest, now: Instant, server: Instant | undefined
   const where = `scope '${scope}' of ${source}`;
   const isSure = server !== undefined && Math.abs(server - now) <= DOUBT_SECONDS;
   const what = `rated up to ${isoTime(at)}, which is after this machine's time ${isoTime(now)}${isSure ? " and the database server's" : ''}`;
-  const reset = `ratecat scopes reset --scope ${scope} --to ${isoTime(now - (now % 86_400))}`;
+  const reset = `ratecat scopes reset ${optionWords('scope', scope).join(' ')} --to ${isoTime(now - (now % 86_400))}`;
   say.fail('rated-beyond-clock', what, {
     where,
     fix: isSure

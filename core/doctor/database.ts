@@ -7,8 +7,9 @@ import { type DatabaseUrl, parseDatabaseUrl } from '../database/database-url.js'
 import { pendingMigrations } from '../database/migrate.js';
 import { describe } from '../database/mysql-errors.js';
 import { type ClosableDatabase, openDatabase } from '../database/open-database.js';
-import { type Clock, isRatecatError, type SqlDatabase } from '../plugin-api/index.js';
+import type { Clock, SqlDatabase } from '../plugin-api/index.js';
 import type { Configured } from './configuration.js';
+import { lookAtPrivileges } from './database-privileges.js';
 import type { Examination, Say } from './examination.js';
 
 /** Somebody is waiting in front of a terminal. */
@@ -113,75 +114,4 @@ async function lookAtTables(
     kind: 'config',
   });
   return undefined;
-}
-
-/** Statements that need the right and touch no row. */
-const PROBES: readonly (readonly [privilege: string, sql: string])[] = [
-  [
-    'INSERT',
-    'INSERT INTO ratecat_revisions (name, value) SELECT name, value FROM ratecat_revisions WHERE 1 = 0',
-  ],
-  ['UPDATE', 'UPDATE ratecat_revisions SET value = value WHERE 1 = 0'],
-  ['DELETE', 'DELETE FROM ratecat_revisions WHERE 1 = 0'],
-];
-
-async function lookAtPrivileges(database: SqlDatabase, config: Config, say: Say): Promise<void> {
-  const lacking: string[] = [];
-  for (const [privilege, sql] of PROBES) {
-    try {
-      await database.transaction((tx) => tx.execute(sql));
-    } catch (error) {
-      if (!isRatecatError(error) || error.code !== 'RATECAT_DATABASE_REFUSED') throw error;
-      lacking.push(privilege);
-    }
-  }
-  if (lacking.length > 0) {
-    say.fail('database-privilege-missing', `the user of the database may not ${lacking.join(', ')}`, {
-      fix: grant(lacking, config),
-      kind: 'rejected',
-    });
-    return;
-  }
-  const forUpgrades = await missingForUpgrades(database, config);
-  if (forUpgrades.length === 0) {
-    say.ok('database-writable', 'this user may read and write the tables');
-    return;
-  }
-  say.warn(
-    'database-privilege-for-upgrades',
-    `the user of the database may not ${forUpgrades.join(', ')}: the next upgrade of the tables will be refused`,
-    { fix: grant(forUpgrades, config) },
-  );
-}
-
-function grant(privileges: readonly string[], { database, dataFolder }: Config): string {
-  const parsed = parseDatabaseUrl(database.url, dataFolder);
-  if (parsed.engine === 'sqlite') return `Give this user the right to write ${parsed.path} and its folder.`;
-  return `Run as an administrator of the database: GRANT ${privileges.join(', ')} ON \`${parsed.database}\`.* TO '${parsed.user}'@'%';`;
-}
-
-const FOR_UPGRADES = ['CREATE', 'ALTER', 'INDEX', 'DROP'];
-
-/** Nothing also where the server does not say it in a form that is understood, such as rights by roles. */
-async function missingForUpgrades(database: SqlDatabase, config: Config): Promise<readonly string[]> {
-  if (database.dialect.engine !== 'mysql') return [];
-  const parsed = parseDatabaseUrl(config.database.url, config.dataFolder);
-  const name = parsed.engine === 'mysql' ? parsed.database : '';
-  const grants = (await database.query('SHOW GRANTS')).map((row) => String(row[0]));
-  const applying = grants.flatMap((line) => privilegesOn(line, name));
-  if (applying.length === 0 || applying.includes('ALL PRIVILEGES') || grants.some(grantsRole)) return [];
-  return FOR_UPGRADES.filter((privilege) => !applying.includes(privilege));
-}
-
-function privilegesOn(line: string, database: string): readonly string[] {
-  const match = /^GRANT (.+?) ON (?:`((?:[^`]|``)+)`|\*)\.\* TO /.exec(line);
-  if (match === null) return [];
-  // Names in grants are patterns; those with wildcards are believed to mean this database.
-  const pattern = match[2]?.replaceAll('\\_', '_');
-  if (pattern !== undefined && pattern !== database && !pattern.includes('%')) return [];
-  return match[1]!.split(',').map((privilege) => privilege.trim().toUpperCase());
-}
-
-function grantsRole(line: string): boolean {
-  return /^GRANT [^ ]+ TO /.test(line);
 }

@@ -2,6 +2,7 @@ import { resolve } from 'node:path';
 import { z } from 'zod';
 import type { Config, KeystoneAuthConfig } from '../config/config.js';
 import { type Clock, type HttpClient, type HttpFactory, isRatecatError } from '../plugin-api/index.js';
+import { openstackCommand } from '../setup/shell-command.js';
 import {
   type KeystoneOptions,
   KeystoneSession,
@@ -179,7 +180,13 @@ async function lookAtRoles(
     say.warn(
       'keystone-role-missing',
       `${as} with the roles ${roles.join(', ')}: Keystone will not let it check the tokens of the API's callers`,
-      { fix: `openstack role add --user ${token.userName} --project ${project} service` },
+      {
+        fix: openstackCommand({
+          command: 'role add',
+          options: { user: token.userName, project },
+          values: ['service'],
+        }),
+      },
     );
   } else say.ok('keystone-login', `${as} with the roles ${roles.join(', ')}`);
 }
@@ -240,12 +247,22 @@ function sayMissing(
   where: string,
 ): void {
   const scheme = api.tls === undefined ? 'http' : 'https';
+  const create = openstackCommand({
+    command: 'service create',
+    options: { name: 'ratecat' },
+    values: [service],
+  });
+  const publish = openstackCommand({
+    command: 'endpoint create',
+    options: { region: region ?? 'RegionOne' },
+    values: [service, 'public', `${scheme}://<host>:${api.port}`],
+  });
   say.warn(
     'catalogue-entry-missing',
     `Keystone's catalogue has no public endpoint of type '${service}'${region === undefined ? '' : ` in region '${region}'`}: Horizon and the openstack client do not find the API`,
     {
       where,
-      fix: `openstack service create --name ratecat ${service}; openstack endpoint create --region ${region ?? 'RegionOne'} ${service} public ${scheme}://<host>:${api.port}`,
+      fix: `${create}; ${publish}`,
     },
   );
 }

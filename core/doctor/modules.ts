@@ -3,6 +3,7 @@ import type { Services } from '../daemon/composition-root.js';
 import { readRulesFile } from '../daemon/prepare-rules.js';
 import type { JsonValue } from '../plugin-api/index.js';
 import { type CompiledModule, makeSnapshot } from '../rating/rule-sets.js';
+import { optionWords, shellWord } from '../setup/shell-command.js';
 import type { Configured } from './configuration.js';
 import type { Examination, Say } from './examination.js';
 import { isBare } from './rule-tree.js';
@@ -82,7 +83,7 @@ function sayStates(config: Config, { modules }: Services, stored: Stored, say: S
         'module-disabled',
         `the module '${name}' is enabled in the configuration, but was disabled in the database, which counts`,
         {
-          fix: `To let it rate: ratecat modules enable ${name}`,
+          fix: `To let it rate: ratecat modules enable ${shellWord(name)}`,
         },
       );
     } else if (state.enabled && config.rating[index]?.enabled === false) {
@@ -121,7 +122,7 @@ function sayEnabled(modules: readonly EnabledModule[], say: Say): void {
         'module-without-rules',
         `the module '${name}' is enabled and has no rules: it leaves every price as it is`,
         {
-          fix: `Give it rules: ratecat rules import FILE --module ${name}`,
+          fix: `Give it rules: ratecat rules import FILE ${optionWords('module', name).join(' ')}`,
         },
       );
     } else say.ok('module-enabled', `'${name}' rates, priority ${priority}`);

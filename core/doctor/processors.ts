@@ -1,11 +1,11 @@
 import { hostname } from 'node:os';
+import { humanSeconds } from '../config/human-text.js';
 import type { Services } from '../daemon/composition-root.js';
 import { type Instant } from '../plugin-api/index.js';
 import { isoTime } from '../scopes/iso-time.js';
 import { type PendingTask, type ReprocessTasks } from '../scopes/reprocess-tasks.js';
 import type { ScopeState } from '../scopes/scope-states.js';
 import type { Examination, Say } from './examination.js';
-import { humanSeconds } from './progress.js';
 
 /** Whether a process of this machine is there. */
 export type IsAlive = (pid: number) => boolean;

@@ -1,4 +1,5 @@
 import type { Config } from '../config/config.js';
+import { humanSeconds } from '../config/human-text.js';
 import type { Instant } from '../plugin-api/index.js';
 import { type ScopeLag, scopeLag } from '../processing/scope-lag.js';
 import { isoTime } from '../scopes/iso-time.js';
@@ -125,14 +126,4 @@ function sayUnconfigured(
 
 export function whereOf({ source, scope }: ScopeState): string {
   return `scope '${scope.id}' of ${source}`;
-}
-
-/** `3 h 20 min`: the two largest units. */
-export function humanSeconds(seconds: number): string {
-  const days = Math.floor(seconds / 86_400);
-  const hours = Math.floor((seconds % 86_400) / 3600);
-  const minutes = Math.floor((seconds % 3600) / 60);
-  if (days > 0) return hours > 0 ? `${days} d ${hours} h` : `${days} d`;
-  if (hours > 0) return minutes > 0 ? `${hours} h ${minutes} min` : `${hours} h`;
-  return minutes > 0 ? `${minutes} min` : `${Math.floor(seconds)} s`;
 }

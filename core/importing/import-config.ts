@@ -10,6 +10,7 @@ import {
 import { importService } from './import-service.js';
 import { type ConfigNode, ImportSession, type Outcome } from './import-session.js';
 import { importSources } from './import-sources.js';
+import { importStorage } from './import-storage.js';
 import { OsloConfig, type OsloSources } from './oslo-config.js';
 
 export interface ImportOptions extends OsloSources {
@@ -30,6 +31,9 @@ export interface ImportedConfig {
   /** What the operator should know or do, each a sentence or two. */
   readonly advice: readonly string[];
 }
+
+/** Name of the pipeline that goes on with what CloudKitty did. */
+const PIPELINE = 'openstack';
 
 /** Of keys in the result, for reading from top to bottom. */
 const ORDER = [
@@ -61,7 +65,8 @@ export async function importConfig(options: ImportOptions): Promise<ImportedConf
   session.set(['billing', 'timezone'], 'UTC');
   importDatabase(session);
   importService(session);
-  const facts = importSources(session, overridesOf(source), checkExpression);
+  importStorage(session, PIPELINE);
+  const facts = importSources(session, PIPELINE, overridesOf(source), checkExpression);
   const metrics = await importMetrics(session, source, facts, checkExpression);
   throwProblems(session.problems);
   session.advice.push(

@@ -169,8 +169,10 @@ export function importUrlWithUser(
   setting: Setting,
   target: { readonly url: Target; readonly user: Target; readonly password: Target },
 ): void {
-  const parts = /^(https?:\/\/)([^/@]*)@(.*)$/s.exec(setting.text);
+  // The last @ before the path ends the password, as Python's libraries read it.
+  const parts = /^(\w+:\/\/)([^/?#]*)@(.*)$/s.exec(setting.text);
   if (parts === null) {
+    if (!session.isPlain(setting)) return;
     session.set(target.url, setting.text);
     session.used(setting, target.url);
     return;
@@ -179,6 +181,7 @@ export function importUrlWithUser(
   session.set(target.url, `${parts[1]}${parts[3]}`);
   session.mapped(setting, target.url, 'user and password were taken out of the URL');
   session.set(target.user, decoded(user));
+  if (password.length === 0) return;
   const { section, name } = setting.entry;
   session.set(target.password, new Secret(`${section}.${name}.password`, decoded(password.join(':'))));
 }

@@ -16,7 +16,6 @@ export function importService(session: ImportSession): void {
   importPolicy(session);
   importMiddleware(session);
   importOrchestrator(session);
-  importStorage(session);
 }
 
 function importLog(session: ImportSession): void {
@@ -195,24 +194,4 @@ function importGracefulStop(session: ImportSession): void {
       beyond: 'take nearest',
     });
   }
-}
-
-function importStorage(session: ImportSession): void {
-  session.set(['storage', 'plugin'], 'sql');
-  const backend = session.config.find('storage', 'backend');
-  const version = session.config.find('storage', 'version');
-  if (version !== undefined) session.ignored(version, 'there is one layout of rated data');
-  if (backend === undefined) return;
-  if (/^(sqlalchemy|hybrid)$/.test(backend.text)) {
-    session.mapped(backend, ['storage', 'plugin'], 'sql: tables of its own in the database above');
-    return;
-  }
-  session.mapped(backend, ['storage', 'plugin'], 'sql, in place of a separate store');
-  session.advice.push(
-    `Rated data goes into the database, not into ${shown(backend.text)}; what is stored there already stays there.`,
-  );
-}
-
-function shown(backend: string): string {
-  return /^[\w.-]{1,40}$/.test(backend) ? backend : 'the old storage';
 }

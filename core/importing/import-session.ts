@@ -273,7 +273,7 @@ function booleanOf(text: string): boolean | undefined {
 }
 
 function notAsked(section: string): string {
-  if (/^(fetcher|collector)_|_collector$/.test(section))
+  if (/^(fetcher|collector|storage)_|_collector$/.test(section))
     return `[${section}] is not the backend that is configured`;
   return 'it has no effect beside the other options';
 }

@@ -36,10 +36,11 @@ export interface CollectOverrides {
 /** Pipeline, fetcher and collector. */
 export function importSources(
   session: ImportSession,
+  name: string,
   overrides: CollectOverrides,
   checkExpression: (text: string) => string | undefined,
 ): CollectFacts {
-  session.set(['name'], 'openstack');
+  session.set(['name'], name);
   const periodSeconds = importCollect(session, overrides);
   importSkipExpression(session, checkExpression);
   importFetcher(session);

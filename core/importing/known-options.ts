@@ -11,6 +11,7 @@ const WRITER =
   'CloudKitty removed the file writer; `ratecat dataframes` and `ratecat summary` write CSV and JSON';
 const HISTORY =
   'Ratecat keeps rated data in its own tables of the database; what CloudKitty stored stays where it is';
+const INFLUXDB_2 = 'CloudKitty reads it with InfluxDB 2 only';
 const UNUSED = 'CloudKitty does not use it either';
 const SAME_PROCESSES = 'reprocessing is done by the processes of processor.workers';
 const LOCKS = 'locks are leases in the database, no lock service is needed';
@@ -175,9 +176,14 @@ const WITHOUT_COUNTERPART: Readonly<Record<string, Readonly<Record<string, strin
   oslo_reports: { '*': REPORTS },
   profiler: { '*': REPORTS },
   ssl: { '*': 'set api.tls where Ratecat itself shall serve https' },
-  storage_influxdb: { '*': HISTORY },
-  storage_elasticsearch: { '*': HISTORY },
-  storage_opensearch: { '*': HISTORY },
+  storage_influxdb: {
+    url: INFLUXDB_2,
+    token: INFLUXDB_2,
+    org: INFLUXDB_2,
+    bucket: INFLUXDB_2,
+    query_timeout: INFLUXDB_2,
+    timeout: INFLUXDB_2,
+  },
   storage_loki: { '*': HISTORY },
   storage_gnocchi: { '*': HISTORY },
   storage_hybrid: { '*': HISTORY },
@@ -204,6 +210,9 @@ const CREDENTIAL_REST: Readonly<Record<string, string>> = {
   region_name: ENDPOINT,
   interface: ENDPOINT,
 };
+
+/** Of Elasticsearch and of OpenSearch. */
+const SEARCH = ['host', 'index_name', 'insecure', 'cafile', 'scroll_duration', 'use_datastream'];
 
 /** Options that are read when the rest of the file asks for them. */
 const READ: Readonly<Record<string, readonly string[]>> = {
@@ -273,6 +282,20 @@ const READ: Readonly<Record<string, readonly string[]>> = {
   ceilometer_collector: ['interface', 'region_name'],
   orchestrator: ['max_workers', 'max_threads', 'collector_request_timeout', 'skip_datapoints_expression'],
   storage: ['backend', 'version'],
+  storage_influxdb: [
+    'version',
+    'host',
+    'port',
+    'username',
+    'password',
+    'database',
+    'retention_policy',
+    'use_ssl',
+    'insecure',
+    'cafile',
+  ],
+  storage_elasticsearch: SEARCH,
+  storage_opensearch: SEARCH,
   oslo_policy: ['policy_file', 'policy_dirs'],
   oslo_middleware: ['enable_proxy_headers_parsing', 'max_request_body_size'],
   healthcheck: ['disable_by_file_path'],

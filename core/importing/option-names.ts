@@ -1,3 +1,5 @@
+import { keystoneShape, upstreamShape } from '../upstream/index.js';
+
 /** Sections under the names that older releases gave them. Source: processor.md §10.2. */
 export const SECTION_ALIASES: Readonly<Record<string, string>> = {
   tenant_fetcher: 'fetcher',
@@ -47,29 +49,14 @@ const CREDENTIAL_ALIASES: Readonly<Record<string, string>> = {
   url: 'auth_url',
 };
 
-/** What identity plugins ask for. Source: processor.md §10.1. */
-export const CREDENTIALS = [
-  'auth_type',
-  'auth_url',
-  'username',
-  'user_id',
-  'password',
-  'user_domain_id',
-  'user_domain_name',
-  'project_id',
-  'project_name',
-  'project_domain_id',
-  'project_domain_name',
-  'domain_id',
-  'domain_name',
+/** What identity plugins ask for: what Ratecat logs in with, and defaults for its domains. Source: processor.md §10.1. */
+export const CREDENTIALS: readonly string[] = [
+  ...Object.keys(keystoneShape).filter(
+    (name) => !Object.hasOwn(upstreamShape, name) && !Object.hasOwn(CREDENTIAL_ALIASES, name),
+  ),
   'default_domain_id',
   'default_domain_name',
-  'system_scope',
-  'trust_id',
-  'application_credential_id',
-  'application_credential_name',
-  'application_credential_secret',
-] as const;
+];
 
 /** How a section's requests are made. Never taken from the section that `auth_section` names. */
 export const HTTP_OPTIONS = ['cafile', 'certfile', 'keyfile', 'insecure', 'timeout'] as const;

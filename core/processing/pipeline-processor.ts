@@ -73,6 +73,7 @@ export class PipelineProcessor {
         pause = Math.min(LONGEST_PAUSE_MS, SHORTEST_PAUSE_MS * 2 ** failures++);
         this.#reportRound(error, pause);
       }
+      this.#parts.metrics.resting?.(this.#parts.pipeline.source);
       try {
         await this.#rest(Math.max(SHORTEST_PAUSE_MS / 5, pause), stop);
       } catch {

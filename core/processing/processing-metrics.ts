@@ -6,6 +6,8 @@ export interface ProcessingMetrics {
   scopeFailed(source: string, code: string): void;
   /** Due periods that are not rated yet and the age of the oldest, over all scopes of a source. */
   backlog(source: string, periods: number, lagSeconds: number): void;
+  /** A round over all scopes of a source has ended, well or not: nothing is under way until the next one begins. */
+  resting?(source: string): void;
 }
 
 export interface PeriodRated {

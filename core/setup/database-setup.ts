@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { STEERING } from '../config/human-text.js';
 import type { ClosableDatabase } from '../database/closable-database.js';
 import { type MysqlUrl, parseDatabaseUrl, type SqliteUrl } from '../database/database-url.js';
 import {
@@ -107,9 +108,9 @@ function targetOf(url: MysqlUrl, { clientHost }: DatabaseWishes): DatabaseTarget
     );
   }
   // No need for them, and shown SQL could steer a terminal with them.
-  if (/\p{Cc}/u.test(`${user}${database}${clientHost ?? ''}`)) {
+  if (`${user}${database}${clientHost ?? ''}`.search(STEERING) >= 0) {
     throw setupRefused(
-      'A name in database.url, or --client-host, has control characters in it. Choose another one.',
+      'A name in database.url, or --client-host, has characters in it that steer a terminal. Choose another one.',
     );
   }
   const isLocal = hosts.every(({ socket }) => socket !== undefined);

@@ -13,8 +13,12 @@ interface Word {
   readonly problem: string;
 }
 
-const OPENS = /(?:^|[;\s])(?:if|for|while|until|case)(?=\s)|\{\s*(?:#.*)?$/g;
-const CLOSES = /(?:^|[;\s])(?:fi|done|esac)(?=$|[;\s])|^\s*\}/g;
+/** Where a command begins: words that only stand there are of the shell. */
+const BEGINS = String.raw`(?:^|[;&|(]|\b(?:then|else|do)\b)\s*`;
+const OPENS = new RegExp(String.raw`${BEGINS}(?:if|for|while|until|case)(?=\s)|\{\s*$`, 'g');
+const CLOSES = new RegExp(String.raw`${BEGINS}(?:fi|done|esac)(?=$|[;\s])|^\s*\}`, 'g');
+/** Escaped characters, quoted text, comments. */
+const NOT_BARE = /\\.|'[^']*'?|"(?:\\.|[^"\\])*"?|(?<=^|[\s;])#.*$/g;
 
 /**
  * Reads the assignments of a shell file as data: nothing is run. `$NAME` stands for an assignment above it, or for a variable
@@ -27,7 +31,8 @@ export function parseOpenrc(text: string, environment: Environment): OpenrcVaria
   let depth = 0;
   for (const [index, line] of text.split(/\r?\n/).entries()) {
     const inside = depth > 0;
-    depth = Math.max(0, depth + count(line, OPENS) - count(line, CLOSES));
+    const bare = line.replace(NOT_BARE, (piece) => (piece.startsWith('#') ? '' : '_'));
+    depth = Math.max(0, depth + count(bare, OPENS) - count(bare, CLOSES));
     for (const name of unsetNames(line)) {
       values.delete(name);
       unknown.delete(name);
@@ -44,7 +49,7 @@ export function parseOpenrc(text: string, environment: Environment): OpenrcVaria
 }
 
 function count(line: string, pattern: RegExp): number {
-  return line.trimStart().startsWith('#') ? 0 : [...line.matchAll(pattern)].length;
+  return [...line.matchAll(pattern)].length;
 }
 
 function unsetNames(line: string): readonly string[] {

@@ -1,7 +1,7 @@
 import { resolve } from 'node:path';
 import { z } from 'zod';
 import { ConfigError } from '../plugin-api/index.js';
-import { checkKeystone, type KeystoneOptions, keystoneShape } from '../upstream/index.js';
+import { checkKeystone, type KeystoneOptions, keystoneShape, upstreamShape } from '../upstream/index.js';
 import { findCloud, isFields } from './clouds-yaml.js';
 import { type OpenrcVariables, parseOpenrc } from './openrc.js';
 import { readSmall } from './secret-file.js';
@@ -27,27 +27,10 @@ export interface CredentialSources {
 type Settings = ReadonlyMap<string, string>;
 
 const SCHEMA = z.object(keystoneShape).superRefine(checkKeystone);
-const OF_LOG_IN = [
-  'auth_url',
-  'username',
-  'user_id',
-  'password',
-  'user_domain_id',
-  'user_domain_name',
-  'project_id',
-  'project_name',
-  'tenant_id',
-  'tenant_name',
-  'project_domain_id',
-  'project_domain_name',
-  'domain_id',
-  'domain_name',
-  'system_scope',
-  'trust_id',
-  'application_credential_id',
-  'application_credential_name',
-  'application_credential_secret',
-];
+/** What makes a log-in, as Ratecat's plugins call it. */
+const OF_LOG_IN: readonly string[] = Object.keys(keystoneShape).filter(
+  (name) => name !== 'auth_type' && !Object.hasOwn(upstreamShape, name),
+);
 
 /**
  * From the openrc file, else the named cloud (also `OS_CLOUD`), else the `OS_*` variables, else the only cloud that there is.

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
-import { link, mkdir, open, rm, stat } from 'node:fs/promises';
-import { dirname } from 'node:path';
-import { ConfigError, UnavailableError } from '../plugin-api/index.js';
+import { open, stat } from 'node:fs/promises';
+import { ConfigError } from '../plugin-api/index.js';
+import { writeWhole } from './whole-file.js';
 
 /** A secret is a line, credentials are a page; anything larger is the wrong file. */
 const MAX_BYTES = 64 * 1024;
@@ -80,29 +80,9 @@ export function newPassword(): string {
  * Makes a file that only its owner can read, whole or not at all. A file that exists stays as it is.
  * @throws UnavailableError RATECAT_OUTPUT_FAILED
  */
-export async function writeSecret(file: string, secret: string): Promise<void> {
-  const temporary = `${file}.${randomBytes(6).toString('hex')}.new`;
-  try {
-    await mkdir(dirname(file), { recursive: true, mode: 0o755 });
-    const handle = await open(temporary, 'wx', 0o600);
-    try {
-      await handle.writeFile(`${secret}\n`);
-      await handle.sync();
-    } finally {
-      await handle.close();
-    }
-    // Unlike a rename, this does not replace what somebody else has just written.
-    await link(temporary, file);
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    throw new UnavailableError(
-      'RATECAT_OUTPUT_FAILED',
-      `${file} cannot be written (${code}). Check the folder and its permissions, or name another place with --secret-file.`,
-      { cause: error },
-    );
-  } finally {
-    await rm(temporary, { force: true }).catch(() => undefined);
-  }
+export function writeSecret(file: string, secret: string): Promise<void> {
+  const advice = 'Or name another place with --secret-file.';
+  return writeWhole({ path: file, text: `${secret}\n`, isSecret: true, replaces: false, advice });
 }
 
 function unusable(file: string, problem: string, hint: string, cause?: unknown): ConfigError {

@@ -1,3 +1,5 @@
+import { visibleText } from '../config/human-text.js';
+
 export interface Step<T> {
   /** `role 'rating'` */
   readonly what: string;
@@ -47,18 +49,11 @@ export class Steps {
   }
 
   #print(text: string): Promise<void> {
-    return this.#options.print(visible(text));
+    // Names from outside cannot steer the terminal, nor end a comment.
+    return this.#options.print(visibleText(text));
   }
 }
 
 function line(outcome: string, what: string): string {
   return `${outcome.padEnd(WIDTH)}${what}`;
-}
-
-/** Names from outside cannot steer the terminal, nor end a comment. */
-function visible(text: string): string {
-  return text.replace(
-    /[\p{Cc}\u200e\u200f\u2028-\u202e\u2066-\u2069]/gu,
-    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
-  );
 }

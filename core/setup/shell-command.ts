@@ -1,16 +1,15 @@
+import { STEERING } from '../config/human-text.js';
+
 /** Characters that no shell gives a meaning to, wherever in a word after the first one they stand. */
 const PLAIN = /^[A-Za-z0-9_@%+=:,./-]+$/;
-/** Would steer the terminal, or make the line read differently from what it does. */
-const STEERING = /[\p{Cc}\u200e\u200f\u2028-\u202e\u2066-\u2069]/u;
-const STEERING_BYTES = new RegExp(STEERING.source, 'gu');
 
-/** One word of a command line as a shell reads it back. Control characters are written as bash's `$'\x1b'`. */
+/** One word of a command line as a shell reads it back. What would steer the terminal is written as bash's `$'\x1b'`. */
 export function shellWord(text: string): string {
   if (PLAIN.test(text)) return text;
-  if (!STEERING.test(text)) return `'${text.replaceAll("'", `'\\''`)}'`;
+  if (text.search(STEERING) < 0) return `'${text.replaceAll("'", `'\\''`)}'`;
   const escaped = text
     .replace(/[\\']/g, '\\$&')
-    .replace(STEERING_BYTES, (character) =>
+    .replace(STEERING, (character) =>
       [...Buffer.from(character)].map((byte) => `\\x${byte.toString(16).padStart(2, '0')}`).join(''),
     );
   return `$'${escaped}'`;
@@ -32,7 +31,8 @@ export function openstackCommand({ command, options = {}, values }: OpenstackCom
   return ['openstack', command, ...words, ...separator, ...values.map(shellWord)].join(' ');
 }
 
-function optionWords(name: string, value: string | true): readonly string[] {
+/** `--name VALUE`, or one word where the value would be taken for an option itself. */
+export function optionWords(name: string, value: string | true): readonly string[] {
   if (value === true) return [`--${name}`];
   return value.startsWith('-') ? [`--${name}=${shellWord(value)}`] : [`--${name}`, shellWord(value)];
 }

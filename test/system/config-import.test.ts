@@ -158,7 +158,7 @@ describe('ratecat config import', () => {
     assert.equal(blocked.code, 69);
     assert.match(
       blocked.stderr,
-      /database-url cannot be written\. Check the folder and its permissions: ENOTDIR.* \[RATECAT_OUTPUT_FAILED\]/,
+      /database-url cannot be written \(ENOTDIR\)\. Check the folder and its permissions\..* \[RATECAT_OUTPUT_FAILED\]/,
     );
   });
 

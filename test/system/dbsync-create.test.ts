@@ -206,7 +206,7 @@ if (serviceInstalled('mariadb')) {
         [urlOf(mariadb.user, 'slip', database), /who has rights on the whole database server/],
         [urlOf(user, 'pw', 'mysql'), /'mysql', which belongs to the database server itself/],
         [urlOf(user, '', database), /has no password for the user/],
-        [urlOf(user, 'pw', 'a\nb'), /control characters/],
+        [urlOf(user, 'pw', 'a\nb'), /characters in it that steer a terminal/],
       ] as const) {
         const { config } = await smallDaemon({ url });
         const { code, stderr } = await create(config, [], asAdmin());

@@ -205,7 +205,10 @@ if (serviceInstalled('mariadb')) {
       assert.equal(examined.code, 77);
       const found = named(examined.findings, 'database-privilege-missing');
       assert.match(found.what, /may not INSERT, UPDATE, DELETE/);
-      assert.match(found.fix ?? '', /GRANT INSERT, UPDATE, DELETE ON `rating`\.\* TO 'reader'/);
+      assert.match(
+        found.fix ?? '',
+        /GRANT INSERT, UPDATE, DELETE ON `rating`\.\* TO `reader`@`127\.0\.0\.1`;/,
+      );
       assert.doesNotMatch(JSON.stringify(examined), /sesame/);
     });
 

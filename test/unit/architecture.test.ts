@@ -18,7 +18,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'core/rating': ['core/plugin-api', 'core/config', 'core/database', 'core/scopes'],
   'core/reporting': ['core/plugin-api', 'core/config', 'core/database', 'core/scopes', 'core/rating'],
   'core/setup': ['core/plugin-api', 'core/upstream', 'core/config', 'core/database'],
-  'core/importing': ['core/plugin-api', 'core/config', 'core/database'],
+  'core/importing': ['core/plugin-api', 'core/upstream', 'core/config', 'core/database'],
   'core/migrating': ['core/plugin-api', 'core/database', 'core/scopes', 'core/rating'],
   'core/processing': ['core/plugin-api', 'core/config', 'core/database', 'core/scopes', 'core/rating'],
   'core/api': [

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { humanSeconds, visibleText } from '../../../core/cli/human.js';
 import { csvHeader, csvLine, renderTable } from '../../../core/cli/table.js';
+import { humanSeconds, visibleText } from '../../../core/config/human-text.js';
 
 const COLUMNS = [{ title: 'name' }, { title: 'price', isNumber: true }];
 

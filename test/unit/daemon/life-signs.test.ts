@@ -92,12 +92,37 @@ describe('a pipeline', () => {
   it('may rest for a period, and hangs when nothing follows for longer', () => {
     const { signs, pass } = newSigns();
     signs.backlog('a', 0, 0);
+    signs.resting('a');
     pass(4500);
     assert.equal(signs.stalled(), undefined);
     pass(1);
     assert.equal(signs.stalled(), "pipeline 'a' has given no sign of life for 4501 s");
     signs.backlog('a', 0, 0);
     assert.equal(signs.stalled(), undefined);
+  });
+
+  it('hangs in the middle of a round after the limits of plugins, without a period more', () => {
+    const { signs, pass } = newSigns();
+    signs.resting('a');
+    signs.backlog('a', 1, 60);
+    pass(900);
+    assert.equal(signs.stalled(), undefined);
+    pass(1);
+    assert.equal(signs.stalled(), "pipeline 'a' has given no sign of life for 901 s");
+  });
+
+  it('rests also when an answer comes that its round no longer waits for', async () => {
+    const { signs, pass } = newSigns();
+    const { plugin, collector } = watched(signs);
+    signs.backlog('a', 1, 60);
+    const late = collector.collect({} as never, never);
+    signs.resting('a');
+    await plugin.finish();
+    await late;
+    pass(4500);
+    assert.equal(signs.stalled(), undefined);
+    pass(1);
+    assert.match(signs.stalled() ?? '', /no sign of life/);
   });
 
   it('that hangs is found beside one that works', () => {
@@ -115,7 +140,7 @@ describe('a pipeline', () => {
     for (let step = 0; step < 200; step++) {
       if (step % 2 === 0) rated();
       else signs.scopeFailed('a');
-      pass(4000);
+      pass(900);
       assert.equal(signs.stalled(), undefined);
     }
   });
@@ -126,11 +151,11 @@ describe('a pipeline', () => {
     const calls = [() => fetcher.fetchScopes(never), () => collector.collect({} as never, never)];
     for (const call of calls) {
       const answer = call();
-      pass(4500);
+      pass(900);
       assert.equal(signs.stalled(), undefined);
       await plugin.finish();
       await answer;
-      pass(4500);
+      pass(900);
       assert.equal(signs.stalled(), undefined);
     }
     pass(1);
@@ -158,7 +183,7 @@ describe('a pipeline', () => {
     signs.databaseAsked('transaction', 'error');
     assert.equal(signs.stalled(), undefined);
     signs.databaseAsked('query', 'ok');
-    pass(4500);
+    pass(900);
     assert.equal(signs.stalled(), undefined);
     pass(1);
     assert.match(signs.stalled() ?? '', /no sign of life/);
@@ -202,7 +227,7 @@ describe('watched plugins', () => {
       } as unknown as PreparedPlugins)
       .storage.create(undefined as never);
     await assert.rejects(storage.replacePeriod({ source: 'a' } as never, {} as never, never), /disk full/);
-    pass(4500);
+    pass(900);
     assert.equal(signs.stalled(), undefined);
     pass(1);
     assert.match(signs.stalled() ?? '', /no sign of life/);

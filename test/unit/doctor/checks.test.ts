@@ -2,9 +2,11 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
 import { exitCodeOfFindings } from '../../../core/cli/doctor.js';
+import type { Config } from '../../../core/config/config.js';
 import type { Services } from '../../../core/daemon/composition-root.js';
 import { lookAtClocks } from '../../../core/doctor/clocks.js';
 import type { Configured } from '../../../core/doctor/configuration.js';
+import { lookAtPrivileges } from '../../../core/doctor/database-privileges.js';
 import { type DiskSpace, lookAtDisk } from '../../../core/doctor/disk.js';
 import { findingsOfError } from '../../../core/doctor/error-findings.js';
 import { Examination } from '../../../core/doctor/examination.js';
@@ -138,14 +140,63 @@ describe('the exit code', () => {
   });
 });
 
+describe('the privileges of a MySQL user', () => {
+  /** A server that refuses statements of this kind and lists these grants. */
+  async function look(name: string, refused: RegExp, grants: readonly string[] = []) {
+    const { examination } = newExamination();
+    const execute = async (sql: string) => {
+      if (refused.test(sql)) throw new RejectedError('RATECAT_DATABASE_REFUSED', 'denied');
+    };
+    const database = {
+      dialect: { engine: 'mysql' },
+      transaction: (work: (tx: unknown) => Promise<unknown>) => work({ execute }),
+      query: async (sql: string) =>
+        sql === 'SHOW GRANTS' ? grants.map((line) => [line]) : [["o'`neil@10.%"]],
+    } as unknown as SqlDatabase;
+    const url = `mysql://u:p@db/${encodeURIComponent(name)}`;
+    const config = { database: { url }, dataFolder: '/' } as unknown as Config;
+    await examination.look({ area: 'database', what: 'the privileges', needs: {} }, (_, say) =>
+      lookAtPrivileges(database, config, say),
+    );
+    const [found] = examination.findings;
+    return `${found?.id}: ${found?.fix ?? ''}`;
+  }
+
+  it('are granted by SQL that means what it says, whatever the names are', async () => {
+    assert.equal(
+      await look('a_b`c', /^(UPDATE|DELETE)/),
+      'database-privilege-missing: Run as an administrator of the database: ' +
+        "GRANT UPDATE, DELETE ON `a\\_b``c`.* TO `o'``neil`@`10.%`;",
+    );
+  });
+
+  const some = 'SELECT, INSERT, UPDATE, DELETE';
+  const grants: readonly (readonly [lines: readonly string[], isMissing: boolean])[] = [
+    [[`GRANT ${some} ON \`a_b\`.* TO u`], true],
+    [[`GRANT ${some} ON "a\\_b".* TO u`], true],
+    [['GRANT USAGE ON *.* TO u', `GRANT ${some} ON \`a_\\_\`.* TO u`], false],
+    [['GRANT USAGE ON *.* TO u', `GRANT ${some} ON \`a%\`.* TO u`], true],
+    [['GRANT ALL PRIVILEGES ON `a__`.* TO u'], false],
+    [['GRANT CREATE, ALTER, INDEX, DROP ON *.* TO u', `GRANT ${some} ON \`a_b\`.* TO u`], false],
+    [['GRANT `role` TO u', `GRANT ${some} ON \`a_b\`.* TO u`], false],
+    [['GRANT USAGE ON *.* TO u'], false],
+  ];
+  for (const [lines, isMissing] of grants) {
+    it(`${isMissing ? 'lack' : 'are not said to lack'} something for upgrades with ${lines.join('; ')}`, async () => {
+      const id = isMissing ? 'database-privilege-for-upgrades' : 'database-writable';
+      assert.match(await look('a_b', /^$/, lines), new RegExp(`^${id}:`));
+    });
+  }
+});
+
 describe('the clock', () => {
   const NOW = START / 1000;
 
-  async function look(known: { server?: number; newest?: number }, start = START) {
+  async function look(known: { server?: number; newest?: number; scope?: string }, start = START) {
     const { clock, examination } = newExamination(new VirtualClock(start));
     const query = async (sql: string) => {
       if (sql.includes('UNIX_TIMESTAMP')) return [[known.server!]];
-      return known.newest === undefined ? [] : [['cloud', 'alpha', known.newest]];
+      return known.newest === undefined ? [] : [['cloud', known.scope ?? 'alpha', known.newest]];
     };
     const engine = known.server === undefined ? 'sqlite' : 'mysql';
     const database = { dialect: { engine }, query } as unknown as SqlDatabase;
@@ -175,6 +226,9 @@ describe('the clock', () => {
     const [sure] = await look({ newest: NOW + 3600, server: NOW });
     assert.match(sure!.what, /and the database server's/);
     assert.match(sure!.fix ?? '', /^The scope waits until then/);
+    assert.match(sure!.fix ?? '', / ratecat scopes reset --scope alpha --to 2026-06-01T00:00:00Z /);
+    const [hostile] = await look({ newest: NOW + 1, scope: '-a; rm -rf ~' });
+    assert.match(hostile!.fix ?? '', / --scope='-a; rm -rf ~' --to /);
   });
 
   it('must not be one that was never set', async () => {

@@ -9,6 +9,7 @@ describe('ratecat doctor with a Keystone', () => {
   let keystone: HttpDouble;
   let api: HttpDouble;
   let roles: readonly string[];
+  let userName: string;
   /** URLs of the public endpoints of the type `rating`. */
   let ratingUrls: readonly string[];
 
@@ -21,6 +22,7 @@ describe('ratecat doctor with a Keystone', () => {
   beforeEach(async () => {
     api = await HttpDouble.start(() => json({ versions: [{ id: 'v1' }, { id: 'v2' }] }));
     roles = ['service'];
+    userName = 'ratecat';
     ratingUrls = [api.url];
     keystone = await HttpDouble.start(({ method, path, body }) => {
       if (path !== '/v3/auth/tokens') return json({}, 404);
@@ -29,7 +31,7 @@ describe('ratecat doctor with a Keystone', () => {
       if (password.user.password !== 's3cret') return json({ error: { message: 'no' } }, 401);
       const endpoints = ratingUrls.map((url) => ({ interface: 'public', region: 'RegionOne', url }));
       const token = {
-        user: { id: 'u1', name: 'ratecat' },
+        user: { id: 'u1', name: userName },
         catalog: [{ type: 'rating', endpoints }],
       };
       return json({ token }, 201, { 'X-Subject-Token': 'a-token' });
@@ -92,6 +94,19 @@ describe('ratecat doctor with a Keystone', () => {
     assert.equal(found.fix, 'openstack role add --user ratecat --project service service');
   });
 
+  it('gives commands that a shell reads as they are meant, whatever is called what', async () => {
+    roles = ['member'];
+    userName = 'x; touch /tmp/owned';
+    const { keystone: login } = patient.config.api as { keystone: Record<string, string> };
+    login.project_name = '$(id)';
+    const found = await only('keystone-role-missing');
+    assert.equal(found.fix, "openstack role add --user 'x; touch /tmp/owned' --project '$(id)' service");
+    roles = ['service'];
+    ratingUrls = [];
+    login.region_name = '`id`';
+    assert.match((await only('catalogue-entry-missing')).fix ?? '', /endpoint create --region '`id`' rating/);
+  });
+
   it('finds a user without any role', async () => {
     roles = [];
     assert.match((await only('keystone-role-missing')).what, /has no role/);
@@ -102,7 +117,7 @@ describe('ratecat doctor with a Keystone', () => {
     const found = await only('catalogue-entry-missing');
     assert.match(
       found.fix ?? '',
-      /openstack service create --name ratecat rating;.*rating public http:\/\/<host>:8889/,
+      /openstack service create --name ratecat rating;.*rating public 'http:\/\/<host>:8889'/,
     );
     assert.equal(found.code_, 1);
   });

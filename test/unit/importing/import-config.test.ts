@@ -9,6 +9,9 @@ import { type ImportedConfig, importConfig } from '../../../core/importing/impor
 import { asFiles, asText } from '../../../core/importing/import-output.js';
 import { reportOf } from '../../../core/importing/import-report.js';
 import { parseOslo } from '../../../core/importing/oslo-file.js';
+import elasticsearch from '../../../plugins/storage/elasticsearch.js';
+import influxdb from '../../../plugins/storage/influxdb/index.js';
+import opensearch from '../../../plugins/storage/opensearch/index.js';
 import { brief, folderWith, problemsOf } from '../config/config-fixtures.js';
 import { CURRENT_METRICS, FIXTURES, plain, SECRETS } from './import-support.js';
 
@@ -251,6 +254,43 @@ describe('importConfig', () => {
     assert.deepEqual(fetcher, { plugin: 'source', options: { sources: ['a', 'b'] } });
   });
 
+  const urls: readonly (readonly [url: string, options: Readonly<Record<string, string>>])[] = [
+    ['https://me:p@ss@prom:9090/', { url: 'https://prom:9090/', user: 'me', password: 'p@ss' }],
+    ['HTTPS://me:prometheus-secret@prom', { url: 'HTTPS://prom', user: 'me', password: 'prometheus-secret' }],
+    [
+      'http://me@dom:prometheus-secret@prom',
+      { url: 'http://prom', user: 'me@dom', password: 'prometheus-secret' },
+    ],
+    ['http://prom/a@b', { url: 'http://prom/a@b' }],
+    ['http://me@prom', { url: 'http://prom', user: 'me' }],
+  ];
+  for (const [url, { url: rest, user, password }] of urls) {
+    it(`takes ${url} of a Prometheus apart at the last @ before its path`, async (context) => {
+      const text =
+        '[DEFAULT]\nauth_strategy = noauth\n[fetcher]\nbackend = source\n[fetcher_source]\nsources = a\n' +
+        `[collect]\ncollector = prometheus\n[collector_prometheus]\nprometheus_url = ${url}\n`;
+      const imported = await importText(context, text);
+      assert.deepEqual((plain(imported.root) as { collector: unknown }).collector, {
+        plugin: 'prometheus',
+        options: {
+          prometheus_url: rest,
+          ...(user === undefined ? {} : { prometheus_user: user }),
+          ...(password === undefined ? {} : { prometheus_password: `secret:${password}` }),
+        },
+      });
+      if (password !== undefined) assert.ok(!asText(imported).text.includes(password));
+    });
+  }
+
+  it('refuses the URL of a Prometheus whose password cannot be told from the rest', async (context) => {
+    const text =
+      '[DEFAULT]\nauth_strategy = noauth\n[fetcher]\nbackend = source\n[fetcher_source]\nsources = a\n' +
+      '[collect]\ncollector = prometheus\n[collector_prometheus]\nprometheus_url = http://me:prometheus/secret@prom\n';
+    const [fault = ''] = await faultsOf(context, text);
+    assert.match(fault, /^10:18 \[collector_prometheus\] prometheus_url: holds a password in a URL/);
+    assert.ok(!fault.includes('secret@'));
+  });
+
   it('refuses passwords in other URLs without showing them', async (context) => {
     const text = `${LOGIN}[collector_gnocchi]\ngnocchi_auth_type = basic\ngnocchi_endpoint = http://u:p4ss@gnocchi:8041\n`;
     assert.deepEqual(await faultsOf(context, text), [
@@ -311,6 +351,116 @@ describe('importConfig', () => {
       policy_file: undefined,
       policy_dirs: undefined,
       kinds: ['ignored', 'ignored'],
+    });
+  });
+
+  describe('of a storage', () => {
+    const influxdbSection = '[storage_influxdb]\nhost = influx\nuser = u\npassword = influx-secret\n';
+
+    it('goes on with InfluxDB 1, with the points that CloudKitty stored there', async (context) => {
+      const text =
+        `${LOGIN}[storage]\nbackend = influxdb\n${influxdbSection}port = 18086\ndatabase = ck\nretention_policy = long\n` +
+        'use_ssl = true\ninsecure = false\ncafile = /ca.pem\nversion = 1\n[collect]\nscope_key = domain_id\n';
+      const imported = await importText(context, text);
+      assert.deepEqual(plain(imported.root).storage, {
+        plugin: 'influxdb',
+        options: {
+          host: 'influx',
+          username: 'u',
+          password: 'secret:influx-secret',
+          database: 'ck',
+          retention_policy: 'long',
+          cafile: '/ca.pem',
+          port: 18086,
+          use_ssl: true,
+          insecure: false,
+          reference: { source: 'openstack', scope_key: 'domain_id' },
+        },
+      });
+      assert.equal(outcomeOf(imported, 'storage_influxdb', 'port'), 'used: storage.options.port');
+      assert.ok(imported.advice.some((advice) => /must not rate any more/.test(advice)));
+    });
+
+    it('takes InfluxDB where nothing else is named, as CloudKitty does', async (context) => {
+      const storage = async (text: string) => (await resultOf(context, `${LOGIN}${text}`)).storage.plugin;
+      assert.equal(await storage(`${influxdbSection}database = ck\n`), 'influxdb');
+      assert.equal(await storage('[storage_influxdb]\nhost = left-over\n'), 'sql');
+      assert.equal(await storage(''), 'sql');
+      assert.equal(
+        await storage(`[storage]\nbackend = sqlalchemy\n${influxdbSection}database = ck\n`),
+        'sql',
+      );
+    });
+
+    it('puts rated data into the database in place of InfluxDB 2, and says so', async (context) => {
+      const text = `${LOGIN}[storage]\nbackend = influxdb\n${influxdbSection}version = 2\ntoken = influx-secret\nbucket = b\n`;
+      const imported = await importText(context, text);
+      assert.deepEqual(plain(imported.root).storage, { plugin: 'sql' });
+      for (const name of ['version', 'host', 'user', 'password', 'token', 'bucket'])
+        assert.match(outcomeOf(imported, 'storage_influxdb', name), /^ignored: .*InfluxDB 1/, name);
+      assert.ok(!reportOf(imported).includes('influx-secret'));
+    });
+
+    for (const backend of ['elasticsearch', 'opensearch'] as const) {
+      const section = `[storage]\nbackend = ${backend}\n[storage_${backend}]\n`;
+
+      it(`goes on with ${backend} in the index that is there`, async (context) => {
+        const text =
+          `${LOGIN}${section}host = https://u:influx-secret@search:9200\nindex_name = ck\ninsecure = true\n` +
+          'cafile = /ca.pem\nscroll_duration = 0\nuse_datastream = false\n';
+        const imported = await importText(context, text);
+        assert.deepEqual(plain(imported.root).storage, {
+          plugin: backend,
+          options: {
+            host: 'https://search:9200',
+            username: 'u',
+            password: 'secret:influx-secret',
+            insecure: true,
+            cafile: '/ca.pem',
+            scroll_duration: 1,
+            reference: { source: 'openstack', scope_key: 'project_id' },
+            index_name: 'ck',
+          },
+        });
+        assert.ok(!asText(imported).text.includes('influx-secret'));
+      });
+
+      it(`reads a data stream of ${backend}, and writes beside it`, async (context) => {
+        const imported = await importText(context, `${LOGIN}${section}use_datastream = true\n`);
+        assert.deepEqual(plain(imported.root).storage, {
+          plugin: backend,
+          options: {
+            reference: { source: 'openstack', scope_key: 'project_id', index_name: 'cloudkitty' },
+            index_name: 'cloudkitty-ratecat',
+          },
+        });
+        assert.match(outcomeOf(imported, `storage_${backend}`, 'use_datastream'), /^mapped: .*reference/);
+      });
+    }
+
+    it('has options that the plugins take', async (context) => {
+      const plugins = { influxdb, elasticsearch, opensearch };
+      const parts = [
+        `influxdb\n${influxdbSection}database = ck\nport = 1\nuse_ssl = on\ncafile = /c\nretention_policy = r\n`,
+        'opensearch\n[storage_opensearch]\nhost = http://u:p@h\nuse_datastream = true\nscroll_duration = 300\n',
+        'elasticsearch\n[storage_elasticsearch]\nhost = http://h\nindex_name = i\ncafile = /c\ninsecure = off\n',
+      ];
+      for (const part of parts) {
+        const imported = await importText(context, `${LOGIN}[storage]\nbackend = ${part}`);
+        const { plugin, options } = plain(imported.root).storage as {
+          plugin: keyof typeof plugins;
+          options: unknown;
+        };
+        const checked = await plugins[plugin].options['~standard'].validate(options);
+        assert.equal(checked.issues, undefined, `${plugin}: ${JSON.stringify(checked.issues)}`);
+      }
+    });
+
+    it('names the place of a port that is none', async (context) => {
+      const text = `${LOGIN}[storage]\nbackend = influxdb\n${influxdbSection}port = 0\n`;
+      assert.deepEqual(await faultsOf(context, text), [
+        "11:8 [storage_influxdb] port: must be a whole number from 1 to 65535, got '0'",
+      ]);
     });
   });
 

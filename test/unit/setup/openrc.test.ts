@@ -40,6 +40,22 @@ describe('parseOpenrc', () => {
     assert.deepEqual(parse(`A=1\nB=$A-\${C}\n`, { A: 'outside', C: '3' }).values, { A: '1', B: '1-3' });
   });
 
+  const harmless: readonly string[] = [
+    'A=1 # only for admins, if any',
+    'export A=1 # the case of { braces',
+    `A='wait for it'`,
+    'A="if ; for {"',
+    'A=1; echo "for you: {"',
+    `A=x\\ if\\ y`,
+    'echo while you wait',
+  ];
+  for (const line of harmless) {
+    it(`sees no condition in ${line}`, () => {
+      const { values, unknown } = parse(`${line}\nB=2\n`);
+      assert.deepEqual({ B: values.B, unknown }, { B: '2', unknown: [] });
+    });
+  }
+
   it('passes over what is no assignment', () => {
     const text = `#!/bin/sh\n# A=1\nA=1 command\necho "A=2"\nread -sr A\nif [ -z "$A" ]; then unset A; fi\nB=3\n`;
     assert.deepEqual(parse(text), { values: { B: '3' }, unknown: [] });
@@ -55,6 +71,9 @@ describe('parseOpenrc', () => {
     ['A=one\\\ntwo', /goes on on the next line/],
     ['if true; then\nA=1\nfi\n', /line 2: A stands in a condition/],
     ['f() {\n  A=1\n}\n', /line 2: A stands in a condition/],
+    ['f() { # comment\n  A=1\n}\n', /line 2: A stands in a condition/],
+    ['[ -n "$B" ] && for B in 1; do\nA=1\ndone', /line 2: A stands in a condition/],
+    ['if a; then if b; then c; fi\nA=1\nfi', /line 2: A stands in a condition/],
   ];
   for (const [text, reason] of unknown) {
     it(`does not guess the value of ${JSON.stringify(text)}`, () => {

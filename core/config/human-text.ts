@@ -1,5 +1,3 @@
-import type { Instant } from '../plugin-api/index.js';
-
 const UNITS = [
   ['d', 86_400],
   ['h', 3_600],
@@ -20,17 +18,10 @@ export function humanSeconds(seconds: number): string {
   return parts.filter((part) => part !== '').join(' ');
 }
 
-/** `2026-01-01T00:00:00Z` */
-export function isoInstant(instant: Instant): string {
-  return new Date(instant * 1000).toISOString().replace('.000Z', 'Z');
-}
+/** Characters that steer a terminal, or turn the direction of writing. */
+export const STEERING = /[\p{Cc}\u200e\u200f\u2028-\u202e\u2066-\u2069]/gu;
 
-/**
- * Text from elsewhere, safe on a terminal: controls and marks that turn the direction of writing are shown as escapes.
- */
+/** Text from elsewhere, safe on a terminal, and on one line: what steers is shown as escapes. */
 export function visibleText(text: string): string {
-  return text.replace(
-    /[\p{Cc}\u200e\u200f\u2028-\u202e\u2066-\u2069]/gu,
-    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
-  );
+  return text.replace(STEERING, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`);
 }
