@@ -1,6 +1,7 @@
 /**
  * `npm run bench [-- --quick] [-- --json FILE] [-- --only NAME,NAME]`: every figure of docs/performance.md. Ratios compare
- * what was measured in the same run. `--beside URL --beside-influx URL` asks a running CloudKitty too.
+ * what was measured in the same run. `--beside URL --beside-influx URL` asks a running CloudKitty too;
+ * `--history 10000000` lets the history grow to so many points.
  */
 import { mkdir, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
@@ -11,6 +12,7 @@ import { benchEndToEnd, benchHugeScope, benchStart } from './end-to-end.js';
 import { type BenchEngine, mariadbEngine, sqliteEngine } from './engines.js';
 import { collectGarbage, type Figure, isMet, renderSections, type Section, shown } from './figures.js';
 import { benchHashmap } from './hashmap.js';
+import { benchGrowth } from './history.js';
 import { describeMachine, machineLine } from './machine.js';
 import { benchReference, besideReference } from './reference.js';
 import { benchRules } from './rules.js';
@@ -27,6 +29,7 @@ const { values: options } = parseArgs({
     quick: { type: 'boolean', default: false },
     json: { type: 'string' },
     only: { type: 'string' },
+    history: { type: 'string' },
     beside: { type: 'string' },
     'beside-influx': { type: 'string' },
   },
@@ -57,6 +60,10 @@ const sizes = options.quick
       },
       api: { scopes: 20, resources: 100, periods: 500, rules: 1000, requests: 2000 },
     };
+
+/** Points in the database when a period and the summaries are measured. */
+const longest = Number(options.history ?? (options.quick ? 1e5 : 1e6));
+const growth = [0, ...[1e5, 1e6, 1e7].filter((points) => points < longest), longest];
 
 const begin = performance.now();
 const machine = describeMachine();
@@ -97,7 +104,11 @@ function benches(): readonly Bench[] {
     {
       name: 'history',
       title: 'Growth with history',
-      run: () => onEngines((engine) => benchHistory(engine, sizes.history)),
+      run: () =>
+        onEngines(async (engine) => [
+          ...(await benchHistory(engine, sizes.history)),
+          ...(await benchGrowth(engine, growth)),
+        ]),
     },
     {
       name: 'event-loop',

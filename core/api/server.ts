@@ -21,6 +21,7 @@ import { pageNotFound, plainFault } from './faults.js';
 import type { HealthCheck } from './health.js';
 import type { OriginOf, RequestOrigin } from './origin.js';
 import { pythonJson } from './python-json.js';
+import { isRangeRefusal } from './range-refusals.js';
 import { readablePath } from './readable-path.js';
 import { TooManyRequests } from './too-many-requests.js';
 import { versionDocument } from './versions.js';
@@ -422,6 +423,7 @@ async function send(request: FastifyRequest, reply: FastifyReply, response: ApiR
 }
 
 function statusOf(error: unknown): number {
+  if (isRangeRefusal(error)) return 400;
   if (isRatecatError(error)) return error.kind === 'unavailable' ? 503 : 500;
   const status = (error as { statusCode?: unknown } | undefined)?.statusCode;
   return typeof status === 'number' && status >= 400 && status < 600 ? status : 500;

@@ -35,7 +35,12 @@ export const COMMANDS: readonly CommandEntry[] = [
   },
   { name: 'rules', summary: 'import, export and list prices', load: () => import('./rules.js') },
   { name: 'modules', summary: 'switch rating modules and order them', load: () => import('./modules.js') },
-  { name: 'scopes', summary: 'rate a scope anew', load: () => import('./scopes.js') },
+  { name: 'scopes', summary: 'rate a scope anew, or erase it', load: () => import('./scopes.js') },
+  {
+    name: 'retention',
+    summary: 'drop old points and keep their sums',
+    load: () => import('./retention.js'),
+  },
   {
     name: 'config',
     summary: "check the configuration, or take over CloudKitty's",

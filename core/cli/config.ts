@@ -97,6 +97,10 @@ function effective({ config, plugins }: NonNullable<Findings['checked']>): JsonV
       { definition: fetcher.definition, options: pipeline.fetcher.options },
       { definition: collector.definition, options: pipeline.collector.options },
     ]),
+    ...plugins.notifiers.map(({ config: written, notifier }) => ({
+      definition: notifier.definition,
+      options: written.options,
+    })),
   ];
   const secrets = all.flatMap(({ definition, options }) =>
     (definition.secretOptions ?? []).map((name) => formatPath([...options.path, name])),

@@ -73,6 +73,7 @@ function configured(config: Config): readonly Named[] {
     ]),
     ...config.rating.map((module) => named('rating', module)),
     named('storage', config.storage),
+    ...config.notifications.map((notifier) => named('notifier', notifier)),
   ];
   return all.filter((plugin, index) => all.findIndex((other) => isSame(other, plugin)) === index);
 }

@@ -78,18 +78,16 @@ class DryRun extends Error {
 async function importFile(cli: Cli, file: string, options: ImportOptions): Promise<undefined> {
   const document =
     file === '-' ? await readRulesText(await readAll(cli.input), inputName(file)) : await readRulesFile(file);
-  await withServices(cli, async ({ services: { modules, database } }) => {
+  await withServices(cli, async ({ services: { modules, database, moduleStates } }) => {
     const { name, module, rules } = moduleWithRules(modules, options.module);
     // Contradictions are found here, not in the middle of a night.
     module.compile(rules.toRules(document), undefined);
     const mode = options.replace ? 'replace' : 'merge';
     const write = async (tx: SqlTransaction) => {
-      const change = await importRules(
-        rules,
-        { module: name, document, mode, author: author() },
-        tx,
-        systemClock,
-      );
+      const change = await importRules(rules, { module: name, document, mode, author: author() }, tx, {
+        clock: systemClock,
+        moduleStates,
+      });
       if (options.dryRun) throw new DryRun(change);
       return change;
     };

@@ -4,6 +4,7 @@ import type { ScopeState } from '../scopes/scope-states.js';
 import { author } from './author.js';
 import { type Cli, examples, UsageError } from './cli.js';
 import { parseInstant } from './report-options.js';
+import { defineErase } from './scope-erase.js';
 import { type Session, withServices } from './with-services.js';
 
 interface ResetOptions {
@@ -36,6 +37,7 @@ export function define(command: Command, cli: Cli): void {
       ]),
     )
     .action((options: ResetOptions) => cli.run(() => reset(cli, options)));
+  defineErase(command, cli);
 }
 
 async function reset(cli: Cli, options: ResetOptions): Promise<undefined> {

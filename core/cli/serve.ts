@@ -113,6 +113,7 @@ export async function serve(cli: Cli, options: ServeOptions): Promise<number> {
     version: cli.version,
     onServed: (served) => registry.served(served),
     neighbours: alsoTelling(registry, signs),
+    notifications: registry,
     metrics: toAll([registry, signs, ...(catchUp === undefined ? [] : [catchUp])]),
   };
   const { enabled, host, port, processorPort } = config.metricsServer;

@@ -26,6 +26,8 @@ export function configRelations(
     ...missingFiles(document, folder),
     ...duplicates(document, 'pipelines', 'name', 'each pipeline needs a name of its own'),
     ...duplicates(document, 'rating', 'plugin', 'list each rating module once'),
+    ...duplicates(document, 'budgets', 'name', 'each budget needs a name of its own'),
+    ...sameNotifiers(document),
     ...badExpressions(document, checks),
     ...badDatabaseUrl(document, checks),
     ...retryOrder(document),
@@ -93,6 +95,28 @@ function duplicates(document: YamlDocument, list: string, key: string, hint: str
     const line = first.get(name);
     if (line !== undefined)
       return [document.problem(path, `'${name}' is already used in line ${line}`, hint)];
+    first.set(name, document.locate(path).line);
+    return [];
+  });
+}
+
+/** Without a name a notifier is called like its plugin. Events wait under that name. */
+function sameNotifiers(document: YamlDocument): readonly Problem[] {
+  const first = new Map<string, number>();
+  return indexes(document, 'notifications').flatMap((index) => {
+    const named = ['notifications', index, 'name'];
+    const path = textAt(document, named) === undefined ? ['notifications', index, 'plugin'] : named;
+    const name = textAt(document, path);
+    if (name === undefined) return [];
+    const line = first.get(name);
+    if (line !== undefined)
+      return [
+        document.problem(
+          path,
+          `the name '${name}' is already used in line ${line}`,
+          "give each notifier a 'name' of its own",
+        ),
+      ];
     first.set(name, document.locate(path).line);
     return [];
   });

@@ -1,7 +1,10 @@
 import { isIP } from 'node:net';
 import { DateTime, IANAZone } from 'luxon';
 import { z } from 'zod';
+import { Decimal } from '../plugin-api/index.js';
 import { checkKeystone, keystoneShape } from '../upstream/index.js';
+import { NOTIFICATION_TYPES } from './notification-types.js';
+import { retentionSchema } from './retention-schema.js';
 
 /** Source name of frames that are pushed through the API. */
 export const RESERVED_PIPELINE_NAME = 'api';
@@ -79,6 +82,38 @@ const ratingModule = plugin.extend({
   enabled: z.boolean().default(true),
   priority: whole('', 1, 1_000_000).default(1),
   rules: text.optional(),
+});
+
+const notifier = plugin.extend({
+  name: text.max(64, { error: 'must be at most 64 characters' }).optional(),
+  events: z
+    .array(z.enum(NOTIFICATION_TYPES))
+    .min(1, { error: 'must name at least one event' })
+    .default([...NOTIFICATION_TYPES]),
+  keep_events: whole(' of events', 1, 100_000_000).default(1_000_000),
+  keep_days: whole(' of days', 1, 3650).default(31),
+});
+
+const positive = 'must be a number above 0';
+const percent = 'must be a percentage above 0, up to 10000';
+
+/** The exact number is read from the literal; here only its sign and size are looked at. */
+const amount = z.custom<number | string>(
+  (value) => (Decimal.tryParse(String(value).trim())?.compare(Decimal.ZERO) ?? 0) > 0,
+  { error: positive, params: { hint: 'such as 1500 or 99.90' } },
+);
+
+const budget = z.strictObject({
+  name: text.max(64, { error: 'must be at most 64 characters' }).optional(),
+  scope: text.max(256, { error: 'must be at most 256 characters' }),
+  scope_key: text.optional(),
+  amount,
+  period: z.enum(['month', 'day']).default('month'),
+  thresholds: z
+    .array(z.number({ error: percent }).gt(0, { error: percent }).max(10_000, { error: percent }))
+    .max(100, { error: 'must hold at most 100 thresholds' })
+    .optional(),
+  forecast: z.boolean().default(false),
 });
 
 /** Schemes of the core's database; what follows them is checked by the part that connects. */
@@ -206,9 +241,12 @@ const common = {
     })
     .prefault({}),
   storage: plugin.prefault({ plugin: 'sql' }),
+  retention: retentionSchema.prefault({}),
   rating: z
     .array(ratingModule)
     .prefault([{ plugin: 'hashmap' }, { plugin: 'noop' }, { plugin: 'pyscripts', enabled: false }]),
+  notifications: z.array(notifier).default([]),
+  budgets: z.array(budget).max(1000, { error: 'must hold at most 1000 budgets' }).default([]),
 };
 
 /** One pipeline, its keys at the top level. `pipelines` is known only so that a misspelling finds it. */

@@ -1,5 +1,6 @@
-import type { Instant } from '../plugin-api/index.js';
+import type { Decimal, Instant } from '../plugin-api/index.js';
 import type { KeystoneOptions } from '../upstream/index.js';
+import type { NotificationType } from './notification-types.js';
 import type { ConfigPath } from './problems.js';
 import type { OptionsSource } from './validate-options.js';
 
@@ -19,10 +20,14 @@ export interface Config {
   readonly processor: ProcessorConfig;
   readonly retry: RetryConfig;
   readonly storage: PluginConfig;
+  readonly retention: RetentionConfig;
   /** In the order of the file, which decides between modules of one priority. */
   readonly rating: readonly RatingModuleConfig[];
   /** At least one; names are distinct. */
   readonly pipelines: readonly PipelineConfig[];
+  /** Who is told of what happens; names are distinct. */
+  readonly notifications: readonly NotifierConfig[];
+  readonly budgets: readonly BudgetConfig[];
 }
 
 export interface DatabaseConfig {
@@ -111,6 +116,23 @@ export interface RetryConfig {
   readonly stuckAfter: number;
 }
 
+export interface RetentionConfig {
+  /** Whether the daemon applies the policies by itself, once a day. */
+  readonly automatic: boolean;
+  /** The first one that fits a scope and metric counts; without one, everything is kept. */
+  readonly policies: readonly RetentionPolicy[];
+}
+
+/** How long something is kept, in months; infinity for ever. points <= dailySums <= monthlySums. */
+export interface RetentionPolicy {
+  /** Scope ids and rated names of metrics, `*` stands for any run of characters; undefined: all. */
+  readonly scopes: readonly string[] | undefined;
+  readonly metrics: readonly string[] | undefined;
+  readonly points: number;
+  readonly dailySums: number;
+  readonly monthlySums: number;
+}
+
 export interface PluginConfig {
   /** As written: a built-in name, a package, or a path (`./x.js`) relative to `folder`. */
   readonly plugin: string;
@@ -123,6 +145,29 @@ export interface RatingModuleConfig extends PluginConfig {
   readonly priority: number;
   /** Imported when the module has no rules yet. */
   readonly rulesFile: string | undefined;
+}
+
+export interface NotifierConfig extends PluginConfig {
+  readonly name: string;
+  readonly events: readonly NotificationType[];
+  /** Events that wait beyond this number are dropped, the oldest first. */
+  readonly keepEvents: number;
+  readonly keepDays: number;
+}
+
+/** What a scope may spend in a month or day of the billing calendar. */
+export interface BudgetConfig {
+  readonly name: string;
+  /** Scope ids it is for; `*` stands for any run of characters. Each scope has the amount for itself. */
+  readonly scope: string;
+  /** Only scopes of this key; undefined: of any. */
+  readonly scopeKey: string | undefined;
+  readonly amount: Decimal;
+  readonly period: 'day' | 'month';
+  /** Percent of the amount, ascending and distinct. */
+  readonly thresholds: readonly Decimal[];
+  /** Whether to tell that the amount will be passed at the present rate. */
+  readonly forecast: boolean;
 }
 
 export interface PipelineConfig {

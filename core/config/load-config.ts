@@ -1,7 +1,9 @@
 import { resolve } from 'node:path';
+import { Decimal } from '../plugin-api/index.js';
 import { checkShape } from './check-shape.js';
 import type {
   ApiConfig,
+  BudgetConfig,
   CollectConfig,
   Config,
   KeystoneAuthConfig,
@@ -145,6 +147,16 @@ function toConfig(document: YamlDocument, folder: string, written: Written, sett
       stuckAfter: common.retry.stuck_after,
     },
     storage: plugin(common.storage, ['storage']),
+    retention: {
+      automatic: common.retention.automatic,
+      policies: common.retention.policies.map(({ daily_sums, monthly_sums, ...policy }) => ({
+        scopes: policy.scopes,
+        metrics: policy.metrics,
+        points: policy.points,
+        dailySums: daily_sums,
+        monthlySums: monthly_sums,
+      })),
+    },
     rating: common.rating.map((module, index) => ({
       ...plugin(module, ['rating', index]),
       enabled: module.enabled,
@@ -160,6 +172,40 @@ function toConfig(document: YamlDocument, folder: string, written: Written, sett
         collector: plugin(pipeline.collector, [...path, 'collector']),
       }),
     ),
+    notifications: common.notifications.map((notifier, index) => ({
+      ...plugin(notifier, ['notifications', index]),
+      name: notifier.name ?? notifier.plugin.slice(0, 64),
+      events: notifier.events,
+      keepEvents: notifier.keep_events,
+      keepDays: notifier.keep_days,
+    })),
+    budgets: common.budgets.map((budget, index) => toBudget(document, budget, ['budgets', index])),
+  };
+}
+
+/** Numbers come from their literals: a JavaScript number would round them. */
+function toBudget(
+  document: YamlDocument,
+  written: WrittenConfig['budgets'][number],
+  path: ConfigPath,
+): BudgetConfig {
+  const exact = (inner: ConfigPath) => {
+    const node = nodeAt(document.root, [...path, ...inner]);
+    return Decimal.parse(node?.kind === 'scalar' ? node.text.trim() : '');
+  };
+  const thresholds = (written.thresholds ?? []).map((_, index) => exact(['thresholds', index]));
+  const ascending = [...thresholds].sort((left, right) => left.compare(right));
+  return {
+    name: written.name ?? written.scope.slice(0, 64),
+    scope: written.scope,
+    scopeKey: written.scope_key,
+    amount: exact(['amount']),
+    period: written.period,
+    thresholds:
+      written.thresholds === undefined
+        ? [Decimal.of(100n, 0)]
+        : ascending.filter((value, index) => index === 0 || !value.equals(ascending[index - 1]!)),
+    forecast: written.forecast,
   };
 }
 

@@ -1,5 +1,12 @@
 import type { JsonValue } from '../plugin-api/index.js';
-import type { Config, PipelineConfig, PluginConfig, RatingModuleConfig } from './config.js';
+import type {
+  BudgetConfig,
+  Config,
+  NotifierConfig,
+  PipelineConfig,
+  PluginConfig,
+  RatingModuleConfig,
+} from './config.js';
 import { formatPath } from './problems.js';
 import { isSecretName, MASK, maskUrls } from './secret-names.js';
 
@@ -58,6 +65,33 @@ function toWritten(config: Config): JsonValue {
     storage: writtenPlugin(config.storage),
     rating: config.rating.map(writtenModule),
     ...(short ? writtenPipeline(config.pipelines[0]!) : { pipelines: config.pipelines.map(writtenPipeline) }),
+    ...(config.notifications.length === 0
+      ? {}
+      : { notifications: config.notifications.map(writtenNotifier) }),
+    ...(config.budgets.length === 0 ? {} : { budgets: config.budgets.map(writtenBudget) }),
+  };
+}
+
+function writtenNotifier(notifier: NotifierConfig) {
+  return {
+    ...writtenPlugin(notifier),
+    name: notifier.name,
+    events: notifier.events,
+    keep_events: notifier.keepEvents,
+    keep_days: notifier.keepDays,
+  };
+}
+
+function writtenBudget(budget: BudgetConfig) {
+  return {
+    name: budget.name,
+    scope: budget.scope,
+    scope_key: budget.scopeKey,
+    amount: budget.amount.toString(),
+    period: budget.period,
+    // Plain numbers, as the file has them; a percentage is small.
+    thresholds: budget.thresholds.map(Number),
+    forecast: budget.forecast,
   };
 }
 

@@ -1,10 +1,15 @@
 import { type BoundMetric, bindMetrics } from '../config/bind-metrics.js';
-import type { Config, PipelineConfig } from '../config/config.js';
+import type { Config, NotifierConfig, PipelineConfig } from '../config/config.js';
 import { loadMetrics, type MetricDefinition, type NumberText } from '../config/load-metrics.js';
 import { configError, type Problem } from '../config/problems.js';
 import { type ContextParts, pluginContext } from '../loading/plugin-context.js';
 import { type PreparedPlugin, preparePlugin } from '../loading/prepare-plugin.js';
-import { describeError, type JsonValue, type StrictArithmetic } from '../plugin-api/index.js';
+import {
+  describeError,
+  type JsonValue,
+  type PluginKind,
+  type StrictArithmetic,
+} from '../plugin-api/index.js';
 import { metricFacts } from '../processing/descriptor-dictionary.js';
 import type { Pipeline, PipelineSettings, ProcessingMetric } from '../processing/pipeline.js';
 import { compileConversion, Rational } from '../processing/quantity-conversion.js';
@@ -19,12 +24,16 @@ export interface PreparedPlugins {
     readonly fetcher: PreparedPlugin<'fetcher'>;
     readonly collector: PreparedPlugin<'collector'>;
   }[];
+  readonly notifiers: readonly {
+    readonly config: NotifierConfig;
+    readonly notifier: PreparedPlugin<'notifier'>;
+  }[];
 }
 
 /** @throws ConfigError RATECAT_CONFIG_INVALID that lists what is wrong with any plugin or its options. */
 export async function preparePlugins(config: Config): Promise<PreparedPlugins> {
   const problems: Problem[] = [];
-  const prepare = async <K extends 'fetcher' | 'collector' | 'rating' | 'storage'>(
+  const prepare = async <K extends PluginKind>(
     kind: K,
     written: { readonly plugin: string; readonly options: Config['storage']['options'] },
   ): Promise<PreparedPlugin<K>> => {
@@ -40,6 +49,12 @@ export async function preparePlugins(config: Config): Promise<PreparedPlugins> {
         config: pipeline,
         fetcher: await prepare('fetcher', pipeline.fetcher),
         collector: await prepare('collector', pipeline.collector),
+      })),
+    ),
+    notifiers: await Promise.all(
+      config.notifications.map(async (written) => ({
+        config: written,
+        notifier: await prepare('notifier', written),
       })),
     ),
   };

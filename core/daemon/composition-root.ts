@@ -19,6 +19,10 @@ import { CORE_MIGRATIONS } from '../database/migrations/core.js';
 import { type ClosableDatabase, openDatabase } from '../database/open-database.js';
 import { httpFactory } from '../loading/http-client.js';
 import { type ContextParts, pluginContext } from '../loading/plugin-context.js';
+import { Budgets } from '../notifications/budgets.js';
+import { Deliverer, type NamedNotifier } from '../notifications/deliverer.js';
+import { type NotificationMetrics, noNotificationMetrics } from '../notifications/notification-metrics.js';
+import { Outbox } from '../notifications/outbox.js';
 import {
   type Calendar,
   type Clock,
@@ -45,6 +49,8 @@ import { TrustedTime } from '../processing/trusted-time.js';
 import { ModuleStates } from '../rating/module-states.js';
 import { type LoadedModule, RuleSets } from '../rating/rule-sets.js';
 import { Explainer } from '../reporting/explainer.js';
+import { Retention } from '../retention/retention.js';
+import { RetentionTimer } from '../retention/retention-timer.js';
 import { Leases } from '../scopes/leases.js';
 import { ReprocessTasks } from '../scopes/reprocess-tasks.js';
 import { ScopeReset } from '../scopes/scope-reset.js';
@@ -73,6 +79,7 @@ export interface Services {
 export interface ProcessingServices extends Services {
   readonly pipelines: readonly Pipeline[];
   readonly processor: Processor;
+  readonly notifiers: readonly NamedNotifier[];
   /** The API on the same services, for the process that serves it too. */
   api(): ApiServer;
   /** What the metrics files say that is probably not meant. */
@@ -94,6 +101,8 @@ export interface CompositionParts {
   readonly metrics?: ProcessingMetrics;
   /** Hears how long upstreams and the database take. */
   readonly neighbours?: NeighbourMetrics;
+  /** Hears what becomes of notifications. */
+  readonly notifications?: NotificationMetrics;
   readonly onServed?: (served: Served) => void;
   /** Takes the place of the configured one: tests know who is asking. */
   readonly auth?: Auth;
@@ -162,6 +171,7 @@ export async function composeProcessor(
     pipelines,
     warnings,
     processor: container.resolve(TOKENS.processor),
+    notifiers: container.resolve(TOKENS.notifiers),
     api: () => container.resolve(TOKENS.apiServer),
   };
 }
@@ -244,7 +254,8 @@ function register(parts: CompositionParts, opened: ClosableDatabase): Dependency
     })),
   );
   once(TOKENS.states, () => new ScopeStates(database));
-  once(TOKENS.moduleStates, () => new ModuleStates(database));
+  once(TOKENS.outbox, (from) => new Outbox(outboxRoutes(config), from.resolve(TOKENS.clock)));
+  once(TOKENS.moduleStates, (from) => new ModuleStates(database, from.resolve(TOKENS.outbox)));
   once(TOKENS.time, (from) => new TrustedTime(from.resolve(TOKENS.clock), logger));
   once(
     TOKENS.leases,
@@ -270,7 +281,47 @@ function register(parts: CompositionParts, opened: ClosableDatabase): Dependency
         from.resolve(TOKENS.states),
         from.resolve(TOKENS.storage),
         from.resolve(TOKENS.clock),
+        from.resolve(TOKENS.outbox),
       ),
+  );
+  once(
+    TOKENS.budgets,
+    (from) =>
+      new Budgets({
+        budgets: config.budgets,
+        storage: from.resolve(TOKENS.storage),
+        database,
+        outbox: from.resolve(TOKENS.outbox),
+        calendar: from.resolve(TOKENS.calendar),
+        clock: from.resolve(TOKENS.clock),
+        logger,
+      }),
+  );
+  once(TOKENS.notifiers, (from) =>
+    plugins.notifiers.map(({ config: written, notifier }) => ({
+      name: written.name,
+      notifier: notifier.create(
+        pluginContext(contextParts(parts, from.resolve(TOKENS.calendar)), notifier, {}),
+      ),
+      keepEvents: written.keepEvents,
+      keepSeconds: written.keepDays * 86_400,
+    })),
+  );
+  once(TOKENS.deliverers, (from) =>
+    from.resolve(TOKENS.notifiers).map(
+      (target) =>
+        new Deliverer({
+          target,
+          database,
+          clock: from.resolve(TOKENS.clock),
+          logger,
+          metrics: parts.notifications ?? noNotificationMetrics,
+          owner: from.resolve(TOKENS.leases).owner,
+          leaseSeconds: config.processor.leaseSeconds,
+          random: Math.random,
+          bound: boundedBy(DELIVERY_LIMIT_MS, from.resolve(TOKENS.clock)),
+        }),
+    ),
   );
   once(TOKENS.reprocessTasks, (from) => new ReprocessTasks(database, from.resolve(TOKENS.clock)));
   once(
@@ -302,9 +353,31 @@ function register(parts: CompositionParts, opened: ClosableDatabase): Dependency
           logger,
           compat: config.compat,
         }),
+        [...from.resolve(TOKENS.deliverers), ...retentionTimers(config, from)],
       ),
   );
   return container;
+}
+
+function retentionTimers(config: Config, from: DependencyContainer): readonly RetentionTimer[] {
+  if (!config.retention.automatic || config.retention.policies.length === 0) return [];
+  const clock = from.resolve(TOKENS.clock);
+  const retention = new Retention({
+    config,
+    storage: from.resolve(TOKENS.storage),
+    states: from.resolve(TOKENS.states),
+    tasks: from.resolve(TOKENS.reprocessTasks),
+    calendar: from.resolve(TOKENS.calendar),
+    clock,
+  });
+  return [new RetentionTimer(retention, from.resolve(TOKENS.database), clock, from.resolve(TOKENS.logger))];
+}
+
+/** For one batch; receivers confirm within milliseconds. */
+const DELIVERY_LIMIT_MS = 60_000;
+
+function outboxRoutes({ notifications }: Config) {
+  return notifications.map(({ name, events }) => ({ notifier: name, types: new Set(events) }));
 }
 
 function apiServer(parts: CompositionParts, from: DependencyContainer): ApiServer {
@@ -371,6 +444,7 @@ function pipelineProcessor(pipeline: Pipeline, from: DependencyContainer): Pipel
     database,
     from.resolve(TOKENS.storage),
     clock,
+    { outbox: from.resolve(TOKENS.outbox), budgets: from.resolve(TOKENS.budgets) },
   );
   const reprocessor = new Reprocessor({
     ...shared,
@@ -385,6 +459,7 @@ function pipelineProcessor(pipeline: Pipeline, from: DependencyContainer): Pipel
     database,
     calendar: from.resolve(TOKENS.calendar),
     random: Math.random,
+    outbox: from.resolve(TOKENS.outbox),
   });
   return new PipelineProcessor({
     ...shared,

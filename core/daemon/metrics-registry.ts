@@ -1,5 +1,6 @@
 import { AggregatorRegistry, Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import type { Served } from '../api/server.js';
+import type { NotificationMetrics } from '../notifications/notification-metrics.js';
 import type { PeriodRated, ProcessingMetrics } from '../processing/processing-metrics.js';
 import type { NeighbourMetrics } from './measured-neighbours.js';
 
@@ -11,7 +12,7 @@ const SECONDS_BUCKETS = [0.005, 0.02, 0.1, 0.5, 2, 10, 60, 300];
  * What the line did, in a Prometheus registry of this process. Labels are the names of pipelines and error codes: both come
  * from the configuration and the program, so that their number is bounded whatever the upstream sends.
  */
-export class MetricsRegistry implements ProcessingMetrics, NeighbourMetrics {
+export class MetricsRegistry implements ProcessingMetrics, NeighbourMetrics, NotificationMetrics {
   readonly registry = new Registry();
   readonly #periods: Counter<'source'>;
   readonly #points: Counter<'source'>;
@@ -22,6 +23,10 @@ export class MetricsRegistry implements ProcessingMetrics, NeighbourMetrics {
   readonly #requests: Histogram<'route' | 'method' | 'status'>;
   readonly #upstream: Histogram<'host' | 'outcome'>;
   readonly #database: Histogram<'kind' | 'outcome'>;
+  readonly #delivered: Counter<'notifier'>;
+  readonly #deliveryFailures: Counter<'notifier' | 'code'>;
+  readonly #lost: Counter<'notifier' | 'reason'>;
+  readonly #waiting: Gauge<'notifier'>;
 
   constructor() {
     const registers = [this.registry];
@@ -80,6 +85,31 @@ export class MetricsRegistry implements ProcessingMetrics, NeighbourMetrics {
       buckets: REQUEST_BUCKETS,
       registers,
     });
+    this.#delivered = new Counter({
+      name: 'ratecat_notifications_delivered_total',
+      help: 'Notifications that a receiver confirmed.',
+      labelNames: ['notifier'],
+      registers,
+    });
+    this.#deliveryFailures = new Counter({
+      name: 'ratecat_notification_failures_total',
+      help: 'Deliveries of notifications that failed, by error code; they are tried again.',
+      labelNames: ['notifier', 'code'],
+      registers,
+    });
+    this.#lost = new Counter({
+      name: 'ratecat_notifications_lost_total',
+      help: 'Notifications that will not be delivered: refused by the receiver, or more than are kept.',
+      labelNames: ['notifier', 'reason'],
+      registers,
+    });
+    this.#waiting = new Gauge({
+      name: 'ratecat_notifications_waiting',
+      help: 'Notifications that wait in the outbox, as of the last minute.',
+      labelNames: ['notifier'],
+      registers,
+      aggregator: 'max',
+    });
     this.#requests = new Histogram({
       name: 'ratecat_api_request_seconds',
       help: 'Answered requests of the HTTP API and the time they took, by route, method and class of status.',
@@ -87,6 +117,22 @@ export class MetricsRegistry implements ProcessingMetrics, NeighbourMetrics {
       buckets: REQUEST_BUCKETS,
       registers,
     });
+  }
+
+  delivered(notifier: string, events: number): void {
+    this.#delivered.inc({ notifier }, events);
+  }
+
+  deliveryFailed(notifier: string, code: string): void {
+    this.#deliveryFailures.inc({ notifier, code });
+  }
+
+  lost(notifier: string, reason: string, events: number): void {
+    this.#lost.inc({ notifier, reason }, events);
+  }
+
+  waiting(notifier: string, events: number): void {
+    this.#waiting.set({ notifier }, events);
   }
 
   upstreamAsked(host: string, outcome: string, seconds: number): void {

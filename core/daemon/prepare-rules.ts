@@ -12,7 +12,7 @@ import {
   type SqlReader,
   type SqlTransaction,
 } from '../plugin-api/index.js';
-import { type ModuleStates, raiseRevision } from '../rating/module-states.js';
+import type { ModuleStates } from '../rating/module-states.js';
 import type { LoadedModule } from '../rating/rule-sets.js';
 import type { PreparedPlugins } from './build-pipelines.js';
 import type { Services } from './composition-root.js';
@@ -55,11 +55,11 @@ export async function importRules(
   rules: RulesDocument,
   { module, document, mode, author }: RulesImport,
   tx: SqlTransaction,
-  clock: Clock,
+  { clock, moduleStates }: { readonly clock: Clock; readonly moduleStates: ModuleStates },
 ): Promise<RulesChange> {
   const now = Math.floor(clock.now() / 1000);
   const change = await rules.write(document, tx, { mode, now, author });
-  await raiseRevision(tx);
+  await moduleStates.changed(tx, { module, action: 'import', author });
   await tx.execute('INSERT INTO ratecat_audit (at, scope, action, author, detail) VALUES (?, ?, ?, ?, ?)', [
     now,
     null,
@@ -95,7 +95,7 @@ export interface ImportedFile {
  */
 export async function importConfiguredRules(
   config: Config,
-  { database, modules }: Pick<Services, 'database' | 'modules'>,
+  { database, modules, moduleStates }: Pick<Services, 'database' | 'modules' | 'moduleStates'>,
   clock: Clock,
 ): Promise<readonly ImportedFile[]> {
   const imported: ImportedFile[] = [];
@@ -104,7 +104,9 @@ export async function importConfiguredRules(
     const loaded = modules[index]!;
     if (await isSettled(loaded, database)) continue;
     const document = await readRulesFile(file);
-    const change = await database.transaction((tx) => importOnce(loaded, document, tx, clock));
+    const change = await database.transaction((tx) =>
+      importOnce(loaded, document, tx, { clock, moduleStates }),
+    );
     if (change !== undefined) imported.push({ module: loaded.name, file, change });
   }
   return imported;
@@ -130,7 +132,7 @@ async function importOnce(
   { name, module }: LoadedModule,
   document: JsonValue,
   tx: SqlTransaction,
-  clock: Clock,
+  tools: { readonly clock: Clock; readonly moduleStates: ModuleStates },
 ): Promise<RulesChange | undefined> {
   const row = marker(name);
   await tx.insertRows({
@@ -144,7 +146,7 @@ async function importOnce(
   ]);
   const rules = module.rulesDocument!;
   if (first.affected !== 1 || !isBare(await rules.read(tx))) return undefined;
-  return importRules(rules, { module: name, document, mode: 'merge', author: 'configuration' }, tx, clock);
+  return importRules(rules, { module: name, document, mode: 'merge', author: 'configuration' }, tx, tools);
 }
 
 /** True for a document without rules: nothing in it but empty lists and objects. */

@@ -2,6 +2,7 @@ import type { ApiServer, Served } from '../api/server.js';
 import type { Config } from '../config/config.js';
 import { formatProblem } from '../config/problems.js';
 import { migrate, pendingMigrations } from '../database/migrate.js';
+import type { NotificationMetrics } from '../notifications/notification-metrics.js';
 import { type Clock, isRatecatError } from '../plugin-api/index.js';
 import type { ProcessingMetrics } from '../processing/processing-metrics.js';
 import type { PreparedPlugins } from './build-pipelines.js';
@@ -31,6 +32,7 @@ export interface DaemonParts {
   readonly onServed?: (served: Served) => void;
   readonly metrics?: ProcessingMetrics;
   readonly neighbours?: NeighbourMetrics;
+  readonly notifications?: NotificationMetrics;
   readonly clock?: Clock;
 }
 
@@ -52,7 +54,7 @@ export interface DaemonEvents {
 export async function runDaemon(parts: DaemonParts, events: DaemonEvents, stop: AbortSignal): Promise<void> {
   await withPrepared(parts, stop, async (services, stack) => {
     const { config, logger } = parts;
-    const { storage, modules, pipelines, processor } = services;
+    const { storage, modules, pipelines, notifiers, processor } = services;
     await stack.start(`storage plugin '${config.storage.plugin}'`, storage, stop);
     for (const { name, module } of modules) await stack.start(`rating plugin '${name}'`, module, stop);
     await events.prepared?.(services, await importConfiguredRules(config, services, clockOf(parts)));
@@ -61,6 +63,7 @@ export async function runDaemon(parts: DaemonParts, events: DaemonEvents, stop: 
       await stack.start(`fetcher plugin '${fetcherName}' of pipeline '${source}'`, fetcher, stop);
       await stack.start(`collector plugin '${collectorName}' of pipeline '${source}'`, collector, stop);
     }
+    for (const { name, notifier } of notifiers) await stack.start(`notifier '${name}'`, notifier, stop);
     events.ready?.();
     logger.debug('started', { pipelines: pipelines.length });
     await processor.run(stop);

@@ -4,6 +4,9 @@ import type { ApiServer } from '../api/server.js';
 import type { ApiServices } from '../api/services.js';
 import type { Config } from '../config/config.js';
 import type { ClosableDatabase } from '../database/open-database.js';
+import type { Budgets } from '../notifications/budgets.js';
+import type { Deliverer, NamedNotifier } from '../notifications/deliverer.js';
+import type { Outbox } from '../notifications/outbox.js';
 import type { Calendar, Clock, Storage } from '../plugin-api/index.js';
 import type { Pipeline } from '../processing/pipeline.js';
 import type { ProcessingMetrics } from '../processing/processing-metrics.js';
@@ -40,6 +43,10 @@ export const TOKENS = {
   rules: token<RuleSets>('rule sets'),
   explainer: token<Explainer>('explainer'),
   reset: token<ScopeReset>('scope reset'),
+  outbox: token<Outbox>('outbox'),
+  budgets: token<Budgets>('budgets'),
+  notifiers: token<readonly NamedNotifier[]>('notifiers'),
+  deliverers: token<readonly Deliverer[]>('deliverers'),
   reprocessTasks: token<ReprocessTasks>('reprocessing tasks'),
   processor: token<Processor>('processor'),
   auth: token<Auth>('authentication'),

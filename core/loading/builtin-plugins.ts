@@ -37,4 +37,8 @@ export const BUILTIN_PLUGINS: Readonly<Record<PluginKind, Readonly<Record<string
     elasticsearch: () => import('../../plugins/storage/elasticsearch.js'),
     opensearch: () => import('../../plugins/storage/opensearch/index.js'),
   },
+  notifier: {
+    rabbitmq: () => import('../../plugins/notifiers/rabbitmq/index.js'),
+    webhook: () => import('../../plugins/notifiers/webhook.js'),
+  },
 };

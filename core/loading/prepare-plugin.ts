@@ -89,6 +89,7 @@ const METHODS: Readonly<Record<PluginKind, readonly string[]>> = {
   collector: ['collect'],
   rating: ['compile'],
   storage: ['replacePeriod', 'readPeriods', 'countPoints', 'total', 'deletePeriods', 'scopesWithData'],
+  notifier: ['publish'],
 };
 
 /** Found at the start rather than when the first period is due. */

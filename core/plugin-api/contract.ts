@@ -6,13 +6,14 @@ import type { JsonValue, Schema } from './schema.js';
 /** Major version of this contract. A plugin made for another one is refused at start. */
 export const API_VERSION = 1;
 
-export type PluginKind = 'fetcher' | 'collector' | 'rating' | 'storage';
+export type PluginKind = 'fetcher' | 'collector' | 'rating' | 'storage' | 'notifier';
 
 export interface PluginRoles {
   fetcher: Fetcher;
   collector: Collector;
   rating: RatingModule;
   storage: Storage;
+  notifier: Notifier;
 }
 
 export interface Lifecycle {
@@ -295,11 +296,102 @@ export interface Storage extends Lifecycle {
   scopesWithData(query: PointQuery, signal: AbortSignal): Promise<readonly ScopeWithData[]>;
   /** Reclaims what deletions left behind, in small steps; gives the number of rows removed, 0 when there is no more. */
   sweep?(signal: AbortSignal): Promise<number>;
+  /**
+   * Retention and erasure are optional: a storage has `keptFrom`, `storedMonths`, `retain` and `thin` together or none of
+   * them. Afterwards sums that are still kept are exactly what they were, and a question that needs more than is kept throws
+   * DataError RATECAT_POINTS_DROPPED, which says from when; a write there throws DataError RATECAT_PERIOD_THINNED.
+   *
+   * From when points and sums are kept, where that is not from the beginning.
+   */
+  keptFrom?(visible: VisibleScopes, signal: AbortSignal): Promise<readonly KeptFrom[]>;
+  /** Every month that holds points or what is left of them, in ascending order of begin. */
+  storedMonths?(signal: AbortSignal): AsyncIterable<StoredMonth>;
+  /** Raises limits, never lowers them, in one transaction; from then on nothing before them is given or taken. */
+  retain?(order: RetainOrder, signal: AbortSignal): Promise<void>;
+  /** Removes some of what lies before the limits, in a small step; gives the number of rows removed, 0 when there is no more. */
+  thin?(signal: AbortSignal): Promise<number>;
+  /**
+   * Removes some of everything about one scope, in a small step; gives the number of rows removed, 0 when there is no more.
+   * Nobody may write the scope meanwhile. What its deleted periods leave behind, `sweep` removes.
+   */
+  erase?(scope: ScopeWithData, signal: AbortSignal): Promise<number>;
 }
 
 export interface ScopeWithData {
   readonly source: string;
   readonly scope: Scope;
+}
+
+/** From when on something is kept: begins of months of the billing time zone, 0 for the beginning. points >= daily >= monthly. */
+export interface KeptLimits {
+  /** Points, their attributes, and gaps. */
+  readonly points: Instant;
+  /** Sums by day, scope and metric. */
+  readonly dailySums: Instant;
+  /** Sums by month, scope and metric. */
+  readonly monthlySums: Instant;
+}
+
+/** Limits of one metric of a scope; without `metric`, of everything that the scope has, beside limits of single metrics. */
+export interface KeptFrom extends KeptLimits, ScopeWithData {
+  readonly metric: string | undefined;
+}
+
+export interface MetricLimits extends KeptLimits {
+  readonly metric: string | undefined;
+  /** Begin of the first month that is stored of it. */
+  readonly since: Instant;
+}
+
+export interface RetainOrder extends ScopeWithData {
+  readonly limits: readonly MetricLimits[];
+}
+
+/** One month of one scope and metric. */
+export interface StoredMonth extends ScopeWithData {
+  readonly metric: string;
+  readonly month: Period;
+  /** Points that were rated, whether they are kept or not. */
+  readonly points: number;
+  /** About what these points take, or took. */
+  readonly bytes: number;
+}
+
+// --------------------------------------------------------------------------------------------------------- notifier
+
+/** Tells the outside world what happened. Events come from a queue in the database and stay there until they are confirmed. */
+export interface Notifier extends Lifecycle {
+  /**
+   * Hands over events, each at least once: resolves when the receiver has confirmed every one of them. After a failure the
+   * same events come again, so an event may be handed over twice; its `id` stays the same. Events of one scope are handed
+   * over in their order: none before the one ahead of it is confirmed. Called one at a time, and before the receiver was
+   * ever reached: connections are opened here rather than in `start`, so that a receiver that is down stops nothing.
+   * @throws UnavailableError when the receiver cannot be reached or asks to come back later.
+   * @throws RejectedError when it will not take anything until somebody changes a credential or setting.
+   * @throws DataError when it will never take one of these events; with one event given, that event is set aside.
+   */
+  publish(events: readonly Notification[], signal: AbortSignal): Promise<void>;
+}
+
+/** One event. Decimals and instants in `payload` are text. */
+export interface Notification {
+  /** UUID, the same however often the event is handed over. */
+  readonly id: string;
+  /** `rating.period.committed`, `rating.scope.stuck`, … */
+  readonly type: string;
+  readonly severity: 'info' | 'warn' | 'error';
+  /** When it happened; milliseconds since the epoch. */
+  readonly at: number;
+  /** Whom it is about; undefined for what concerns every scope. */
+  readonly scope: NotificationScope | undefined;
+  readonly payload: { readonly [name: string]: JsonValue | undefined };
+}
+
+export interface NotificationScope {
+  readonly source: string;
+  readonly key: string;
+  readonly id: string;
+  readonly name?: string | undefined;
 }
 
 // ------------------------------------------------------------------------------------------------ definition, context

@@ -1,4 +1,6 @@
 import { randomUUID } from 'node:crypto';
+import { periodCommitted, scopeRecovered } from '../notifications/events.js';
+import type { Outbox } from '../notifications/outbox.js';
 import {
   type Clock,
   type Frame,
@@ -36,15 +38,18 @@ export class PeriodCommit {
   readonly #database: SqlDatabase;
   readonly #storage: Storage;
   readonly #clock: Clock;
+  readonly #outbox: Outbox | undefined;
 
-  constructor(database: SqlDatabase, storage: Storage, clock: Clock) {
+  constructor(database: SqlDatabase, storage: Storage, clock: Clock, outbox?: Outbox) {
     this.#database = database;
     this.#storage = storage;
     this.#clock = clock;
+    this.#outbox = outbox;
   }
 
   /**
    * Writes the next period of a scope and moves its watermark from the period's begin to its end.
+   * @param wasStuck the scope was, up to this period.
    * @throws FencedError RATECAT_LEASE_LOST when the scope was taken, reset or switched off meanwhile.
    */
   async advance(
@@ -52,6 +57,7 @@ export class PeriodCommit {
     lease: Lease,
     keepFingerprints: number,
     signal: AbortSignal,
+    wasStuck = false,
   ): Promise<void> {
     const { begin, end } = rated.frame.period;
     await this.#commit(rated, lease, signal, async (tx, commitId) => {
@@ -63,6 +69,9 @@ export class PeriodCommit {
       );
       if (moved.affected !== 1) throw leaseLost(lease);
       await this.#rememberFingerprint(tx, rated, lease, keepFingerprints);
+      await this.#tell(tx, rated, undefined);
+      const { source, scope } = rated.frame;
+      if (wasStuck) await this.#outbox?.add(tx, scopeRecovered(source, scope, end, 'rated'));
     });
   }
 
@@ -83,6 +92,7 @@ export class PeriodCommit {
       await this.#advanceTask(tx, lease, step);
       await this.#rememberFingerprint(tx, rated, lease, 0);
       await this.#audit(tx, lease, { action: 'period.re-rated', detail });
+      await this.#tell(tx, rated, detail);
     });
   }
 
@@ -105,6 +115,11 @@ export class PeriodCommit {
       ]),
     );
     if (result.affected !== 1) throw leaseLost(lease);
+  }
+
+  async #tell(tx: SqlTransaction, rated: RatedFrame, why: string | undefined): Promise<void> {
+    if (this.#outbox?.wants('rating.period.committed') !== true) return;
+    await this.#outbox.add(tx, periodCommitted(rated.frame, rated.snapshot, why));
   }
 
   /** The first statement of a transaction that leaves the watermark where it is. */

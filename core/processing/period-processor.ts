@@ -1,3 +1,5 @@
+import type { Budgets } from '../notifications/budgets.js';
+import type { Outbox } from '../notifications/outbox.js';
 import {
   type Clock,
   type Frame,
@@ -19,6 +21,12 @@ import { type CommitAudit, PeriodCommit, type RatedFrame } from './period-commit
 import type { Pipeline } from './pipeline.js';
 import { boundedBy } from './time-limit.js';
 
+/** Who hears of what is written. */
+export interface PeriodListeners {
+  readonly outbox?: Outbox | undefined;
+  readonly budgets?: Budgets | undefined;
+}
+
 /** The straight line for one (scope, period): collect → rate → commit. */
 export class PeriodProcessor {
   readonly #pipeline: Pipeline;
@@ -26,14 +34,23 @@ export class PeriodProcessor {
   readonly #rules: RuleSets;
   readonly #commit: PeriodCommit;
   readonly #bound: Bound;
+  readonly #budgets: Budgets | undefined;
   readonly #skips: ReadonlyMap<string, (point: RatedPoint) => boolean>;
 
-  constructor(pipeline: Pipeline, rules: RuleSets, database: SqlDatabase, storage: Storage, clock: Clock) {
+  constructor(
+    pipeline: Pipeline,
+    rules: RuleSets,
+    database: SqlDatabase,
+    storage: Storage,
+    clock: Clock,
+    listeners: PeriodListeners = {},
+  ) {
     this.#pipeline = pipeline;
     this.#collector = new FrameCollector(pipeline, clock);
     this.#rules = rules;
     this.#bound = boundedBy(pipeline.settings.metricTimeoutMs, clock);
-    this.#commit = new PeriodCommit(database, storage, clock);
+    this.#commit = new PeriodCommit(database, storage, clock, listeners.outbox);
+    this.#budgets = listeners.budgets;
     this.#skips = new Map(
       pipeline.metrics.flatMap(({ metric, skip }) =>
         skip === undefined ? [] : [[metric.ratedName, skip] as const],
@@ -67,8 +84,10 @@ export class PeriodProcessor {
     };
   }
 
-  async commit(rated: RatedFrame, lease: Lease, signal: AbortSignal): Promise<void> {
-    await this.#commit.advance(rated, lease, this.#pipeline.settings.lookBack, signal);
+  /** @param wasStuck the scope was, up to this period. */
+  async commit(rated: RatedFrame, lease: Lease, signal: AbortSignal, wasStuck = false): Promise<void> {
+    await this.#commit.advance(rated, lease, this.#pipeline.settings.lookBack, signal, wasStuck);
+    await this.#budgets?.afterCommit(rated.frame, signal);
   }
 
   /** Re-rates a period before the watermark; a task moves on with it. */
@@ -80,6 +99,7 @@ export class PeriodProcessor {
     step?: TaskStep,
   ): Promise<void> {
     await this.#commit.replace(rated, lease, detail, signal, step);
+    await this.#budgets?.afterCommit(rated.frame, signal);
   }
 
   /** Moves a task on without writing a period. */

@@ -1,3 +1,5 @@
+import { scopeStuck } from '../notifications/events.js';
+import type { Outbox } from '../notifications/outbox.js';
 import {
   type Calendar,
   type Clock,
@@ -38,6 +40,7 @@ export interface ScopeWorkerParts {
   readonly logger: Logger;
   readonly metrics: ProcessingMetrics;
   readonly random: () => number;
+  readonly outbox?: Outbox | undefined;
 }
 
 /** What there is to do for a scope. */
@@ -111,6 +114,7 @@ export class ScopeWorker {
     const giveUp = new AbortController();
     const collecting = AbortSignal.any([signal, giveUp.signal]);
     let points = 0;
+    let isStuck = found.condition === 'stuck';
     try {
       for (;;) {
         if (signal.aborted) return watermark;
@@ -120,7 +124,8 @@ export class ScopeWorker {
         const began = this.#parts.clock.monotonic();
         const collected = await next.frame;
         const rated = await periods.rate(collected, fenced);
-        await periods.commit(rated, lease, fenced);
+        await periods.commit(rated, lease, fenced, isStuck);
+        isStuck = false;
         dictionary.turn();
         points = rated.frame.points.length;
         watermark = next.period.end;
@@ -255,13 +260,16 @@ export class ScopeWorker {
       return;
     }
     const { retry } = pipeline.settings;
-    const failures = (await this.#failuresSoFar(state)) + 1;
+    const before = await this.#asItIs(state);
+    const failures = before.failures + 1;
     const hopeless = !waitingMayHelp(error);
-    const stuck = hopeless || failures >= retry.stuckAfter;
+    // Once stuck, only a rated period says that it is not.
+    const stuck = hopeless || failures >= retry.stuckAfter || before.condition === 'stuck';
     const pace = hopeless ? { ...retry, firstSeconds: retry.maxSeconds } : retry;
     const seconds = retryDelaySeconds(failures, pace, random);
     const at = Math.floor(clock.now() / 1000);
-    const say = stuck && state.condition !== 'stuck' ? 'error' : 'warn';
+    const isNew = stuck && before.condition !== 'stuck';
+    const say = isNew ? 'error' : 'warn';
     logger[say](stuck ? 'scope is stuck' : 'period failed, will be tried again', {
       ...fields,
       failures,
@@ -271,25 +279,32 @@ export class ScopeWorker {
         : { stack: error instanceof Error ? error.stack : undefined }),
     });
     try {
-      await states.recordFailure(state.row, lease.fence, {
+      const reason = describeError(error);
+      const condition = stuck ? 'stuck' : 'active';
+      const told = scopeStuck(pipeline.source, state.scope, {
         failures,
-        condition: stuck ? 'stuck' : 'active',
-        reason: describeError(error),
-        at,
-        retryAt: at + seconds,
+        reason,
+        code: isRatecatError(error) ? error.code : undefined,
+        ratedUpTo: before.watermark,
       });
+      await states.recordFailure(
+        state.row,
+        lease.fence,
+        { failures, condition, reason, at, retryAt: at + seconds },
+        isNew ? async (tx) => this.#parts.outbox?.add(tx, told) : undefined,
+      );
     } catch (problem) {
       logger.warn('the failure could not be recorded', { ...fields, problem: describeError(problem) });
     }
   }
 
-  /** Periods that went well meanwhile reset the count, so it is read again. */
-  async #failuresSoFar(state: ScopeState): Promise<number> {
+  /** Periods that went well meanwhile reset the count, so the scope is read again. */
+  async #asItIs(state: ScopeState): Promise<ScopeState> {
     try {
-      return (await this.#parts.states.get(state.row))?.failures ?? 0;
+      return (await this.#parts.states.get(state.row)) ?? { ...state, failures: 0 };
     } catch (error) {
       this.#parts.logger.debug('failures could not be counted afresh', { error: describeError(error) });
-      return state.failures;
+      return state;
     }
   }
 

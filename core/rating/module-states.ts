@@ -1,8 +1,18 @@
+import { rulesChanged } from '../notifications/events.js';
+import type { Outbox } from '../notifications/outbox.js';
 import type { RatingModule, SqlDatabase, SqlReader, SqlTransaction } from '../plugin-api/index.js';
 
 export interface ModuleState {
   readonly enabled: boolean;
   readonly priority: number;
+}
+
+/** Who did what to the rules of a module. */
+export interface RulesChangeBy {
+  readonly module: string;
+  /** `state`, `import`, or the call of the API: `POST /services`. */
+  readonly action: string;
+  readonly author: string | undefined;
 }
 
 /** A module that nobody has spoken of. */
@@ -14,9 +24,11 @@ const REVISION = 'rules';
 /** On/off and order of the rating modules, kept in the database so that every processor sees a change. */
 export class ModuleStates {
   readonly #database: SqlDatabase;
+  readonly #outbox: Outbox | undefined;
 
-  constructor(database: SqlDatabase) {
+  constructor(database: SqlDatabase, outbox?: Outbox) {
     this.#database = database;
+    this.#outbox = outbox;
   }
 
   async all(reader: SqlReader = this.#database): Promise<ReadonlyMap<string, ModuleState>> {
@@ -33,7 +45,7 @@ export class ModuleStates {
   async set(name: string, state: ModuleState): Promise<void> {
     await this.#database.transaction(async (tx) => {
       await writeState(tx, name, state, ['enabled', 'priority']);
-      await raiseRevision(tx);
+      await this.changed(tx, { module: name, action: 'state', author: undefined });
     });
   }
 
@@ -57,7 +69,7 @@ export class ModuleStates {
         );
         changed += affected;
       }
-      if (changed > 0) await raiseRevision(tx);
+      if (changed > 0) await this.changed(tx, { module: name, action: 'state', author: undefined });
     });
   }
 
@@ -66,6 +78,13 @@ export class ModuleStates {
     await this.#database.transaction(async (tx) => {
       for (const [name, state] of defaults) await writeState(tx, name, state, []);
     });
+  }
+
+  /** Tells processors, and whoever wants to be notified, that rules or the state of a module changed. */
+  async changed(tx: SqlTransaction, change: RulesChangeBy): Promise<void> {
+    await raiseRevision(tx);
+    if (this.#outbox?.wants('rating.rules.changed') !== true) return;
+    await this.#outbox.add(tx, rulesChanged({ ...change, revision: await this.revision(tx) }));
   }
 
   async revision(reader: SqlReader = this.#database): Promise<number> {

@@ -1,3 +1,5 @@
+import { scopeRecovered } from '../notifications/events.js';
+import type { Outbox } from '../notifications/outbox.js';
 import {
   type Clock,
   DataError,
@@ -34,12 +36,14 @@ export class ScopeReset {
   readonly #states: ScopeStates;
   readonly #storage: Storage;
   readonly #clock: Clock;
+  readonly #outbox: Outbox | undefined;
 
-  constructor(database: SqlDatabase, states: ScopeStates, storage: Storage, clock: Clock) {
+  constructor(database: SqlDatabase, states: ScopeStates, storage: Storage, clock: Clock, outbox?: Outbox) {
     this.#database = database;
     this.#states = states;
     this.#storage = storage;
     this.#clock = clock;
+    this.#outbox = outbox;
   }
 
   /**
@@ -94,6 +98,8 @@ export class ScopeReset {
     const detail = JSON.stringify({ from: state.watermark, to: order.to, watermark, reason: order.reason });
     const at = Math.floor(this.#clock.now() / 1000);
     await this.#states.audit({ at, row: state.row, action: 'scope.reset', author: order.author, detail }, tx);
+    if (state.condition === 'stuck')
+      await this.#outbox?.add(tx, scopeRecovered(state.source, state.scope, watermark, 'reset'));
   }
 
   async #delete(

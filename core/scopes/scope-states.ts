@@ -209,15 +209,24 @@ export class ScopeStates {
     await this.#update("state = 'gone', reason = ?", row, [reason]);
   }
 
-  /** Writes a failure; `condition` says whether it still counts as passing. */
-  async recordFailure(row: number, fence: number, failure: ScopeFailure): Promise<void> {
-    await this.#database.transaction((tx) =>
-      tx.execute(
+  /**
+   * Writes a failure; `condition` says whether it still counts as passing.
+   * @param within joins the transaction when the failure was written.
+   */
+  async recordFailure(
+    row: number,
+    fence: number,
+    failure: ScopeFailure,
+    within?: (tx: SqlTransaction) => Promise<void>,
+  ): Promise<void> {
+    await this.#database.transaction(async (tx) => {
+      const { affected } = await tx.execute(
         `UPDATE ratecat_scopes SET failures = ?, state = ?, reason = ?, last_error_at = ?, retry_at = ?
          WHERE id = ? AND fence = ?`,
         [failure.failures, failure.condition, failure.reason, failure.at, failure.retryAt, row, fence],
-      ),
-    );
+      );
+      if (affected === 1) await within?.(tx);
+    });
   }
 
   async audit(entry: AuditEntry, tx?: SqlTransaction): Promise<void> {

@@ -35,6 +35,7 @@ const REQUIRED_MEMBERS: Readonly<Record<PluginKind, readonly string[]>> = {
     'deletePeriods',
     'scopesWithData',
   ],
+  notifier: ['publish'],
 };
 
 /** Checks what the host reads of a plugin before it runs. */

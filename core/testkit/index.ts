@@ -6,6 +6,7 @@ export * from './fetcher.js';
 export { HOSTILE_TEXTS } from './hostile-texts.js';
 export * from './http-faults.js';
 export * from './lifecycle.js';
+export * from './notifier.js';
 export * from './rating.js';
 export * from './samples.js';
 export * from './storage.js';

@@ -32,6 +32,7 @@ import {
   sampleSeed,
 } from './samples.js';
 import { StorageModel } from './storage-model.js';
+import { testRetention } from './storage-retention.js';
 
 export interface OpenedStorage {
   /** Started, empty, and of this test alone. */
@@ -81,6 +82,7 @@ export function testStorage(suite: StorageTest): void {
   check(`random replaces and deletes agree with a plain model (RATECAT_SEED=${seed})`, (bench) =>
     replayRandomly(bench, new SampleRandom(seed), suite.steps ?? 60),
   );
+  testRetention(suite);
 }
 
 type Check = (name: string, body: (bench: Bench) => Promise<void>) => void;

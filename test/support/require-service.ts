@@ -12,6 +12,10 @@ const PROGRAMS = {
   horizon: ['/usr/share/openstack-dashboard/wsgi.py'],
   chromium: ['/usr/bin/chromium'],
   influxdb: ['/usr/bin/influxd'],
+  rabbitmq: ['/usr/lib/rabbitmq/bin/rabbitmq-server'],
+  'oslo-messaging': ['/usr/lib/python3/dist-packages/oslo_messaging/__init__.py'],
+  mandoc: ['/usr/bin/mandoc'],
+  groff: ['/usr/bin/groff'],
 } as const;
 
 export type Service = keyof typeof PROGRAMS;

@@ -4,6 +4,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { describeError, isRatecatError } from '../../plugin-api/index.js';
 import { AuthenticationRefused } from '../auth/authenticator.js';
 import { JSON_TYPE } from '../exchange.js';
+import { isRangeRefusal } from '../range-refusals.js';
 import { type OwnApi, toApiRequest } from '../server.js';
 import type { ApiServices } from '../services.js';
 import { Explanations } from './explanations.js';
@@ -198,6 +199,7 @@ function faultOf(error: unknown, { facts }: FastifyRequest): OwnFault {
     return new OwnFault(401, codeOfStatus(401), error.message, { 'www-authenticate': error.challenge });
   if (isRatecatError(error) && error.kind === 'unavailable')
     return new OwnFault(503, error.code, error.message);
+  if (isRangeRefusal(error)) return new OwnFault(400, error.code, error.message);
   const status = (error as { statusCode?: unknown } | undefined)?.statusCode;
   if (typeof status === 'number' && status >= 400 && status < 500)
     return new OwnFault(status, codeOfStatus(status), describeError(error));

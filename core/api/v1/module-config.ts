@@ -6,7 +6,6 @@ import {
   isRatecatError,
   type SqlTransaction,
 } from '../../plugin-api/index.js';
-import { raiseRevision } from '../../rating/module-states.js';
 import { type ApiRequest, type ApiResponse, JSON_TYPE } from '../exchange.js';
 import { plainFault } from '../faults.js';
 import { type PythonValue, pythonJson } from '../python-json.js';
@@ -51,7 +50,7 @@ export class ModuleConfig {
     const route = `${BASE}/${module}${found.route.path}`;
     if (!isAcceptable(headers.accept)) return { ...notAcceptable(request), route };
     try {
-      return { ...(await this.#call(request, found.route, found.parameters)), route };
+      return { ...(await this.#call(request, module, found.route, found.parameters)), route };
     } catch (error) {
       if (error instanceof V1Fault) return { ...faultAnswer(error), route };
       throw error;
@@ -61,6 +60,7 @@ export class ModuleConfig {
   /** One transaction for the change and the number that tells processors of it. */
   async #call(
     request: ApiRequest,
+    module: string,
     route: ConfigRoute,
     parameters: ReadonlyMap<string, string>,
   ): Promise<ApiResponse> {
@@ -72,7 +72,11 @@ export class ModuleConfig {
           request.signal,
         );
         if (answer.status >= 400) throw new Refused(answer);
-        if (route.method !== 'GET') await raiseRevision(tx);
+        if (route.method !== 'GET') {
+          const action = `${route.method} ${route.path}`;
+          const author = request.identity.userId;
+          await this.#services.moduleStates.changed(tx, { module, action, author });
+        }
         return answer;
       }, request.signal);
       return toApiResponse(response);

@@ -116,4 +116,36 @@ export const CORE_MIGRATIONS: readonly Migration[] = [
       ) ${sql.tableOptions()}`,
     ],
   },
+  {
+    name: '0006-outbox',
+    statements: (sql) => [
+      // Events that wait for delivery: one row for each notifier that is to hear of them, removed once it has.
+      `CREATE TABLE IF NOT EXISTS ratecat_outbox (
+        id ${sql.autoId},
+        notifier ${sql.text(64)} NOT NULL,
+        event_id ${sql.text(36)} NOT NULL,
+        type ${sql.text(64)} NOT NULL,
+        severity ${sql.text(8)} NOT NULL,
+        at_ms ${sql.integer} NOT NULL,
+        content ${sql.longText} NOT NULL,
+        refused ${sql.integer} NOT NULL DEFAULT 0,
+        reason ${sql.longText}
+      ) ${sql.tableOptions()}`,
+      sql.createIndex('ratecat_outbox_order', 'ratecat_outbox', 'notifier, refused, id'),
+      // Who delivers for a notifier, in the manner of the leases on scopes.
+      `CREATE TABLE IF NOT EXISTS ratecat_outbox_leases (
+        notifier ${sql.text(64)} NOT NULL PRIMARY KEY,
+        owner ${sql.text(100)},
+        fence ${sql.integer} NOT NULL,
+        heartbeat ${sql.integer} NOT NULL
+      ) ${sql.tableOptions()}`,
+      // What was said about budgets already.
+      `CREATE TABLE IF NOT EXISTS ratecat_budget_alerts (
+        identity ${sql.text(64)} NOT NULL PRIMARY KEY,
+        event_id ${sql.text(36)} NOT NULL,
+        period_end ${sql.integer} NOT NULL
+      ) ${sql.tableOptions()}`,
+      sql.createIndex('ratecat_budget_alerts_age', 'ratecat_budget_alerts', 'period_end'),
+    ],
+  },
 ];

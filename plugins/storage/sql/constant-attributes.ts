@@ -12,21 +12,46 @@ const SCOPES_PER_QUERY = 64;
 
 const VARIES = Symbol('varies');
 
+type Texts = ReadonlyMap<string, string | typeof VARIES>;
+
 /** What an attribute is in all descriptors of one scope and metric, if it is always the same. */
-class MetricAttributes {
+export class MetricAttributes {
   readonly #texts = new Map<string, string | typeof VARIES>();
   #isKnown = true;
-
-  constructor(first: Descriptor) {
-    for (const name of namesOf(first)) this.#put(name, describedText(first, name));
-  }
+  #isEmpty = true;
 
   add(descriptor: Descriptor): void {
-    for (const name of new Set([...this.#texts.keys(), ...namesOf(descriptor)])) {
+    this.#merge(new Map(namesOf(descriptor).map((name) => [name, describedText(descriptor, name)])));
+  }
+
+  /** Adds what `toText` said of descriptors that are gone. */
+  addText(text: string): void {
+    const stored = JSON.parse(text) as readonly (readonly [string, string | null])[] | null;
+    if (stored !== null) this.#merge(new Map(stored.map(([name, value]) => [name, value ?? VARIES])));
+    else this.#forget();
+  }
+
+  toText(): string {
+    if (!this.#isKnown) return 'null';
+    return JSON.stringify([...this.#texts].map(([name, text]) => [name, text === VARIES ? null : text]));
+  }
+
+  #merge(texts: Texts): void {
+    const isFirst = this.#isEmpty;
+    this.#isEmpty = false;
+    for (const name of new Set([...this.#texts.keys(), ...texts.keys()])) {
+      if (!this.#isKnown) return;
       // An absent attribute is an empty one.
-      if (this.#isKnown && describedText(descriptor, name) !== (this.#texts.get(name) ?? ''))
-        this.#put(name, VARIES);
+      const text = texts.get(name) ?? '';
+      if (isFirst) this.#put(name, text);
+      else if (text !== (this.#texts.get(name) ?? '')) this.#put(name, VARIES);
     }
+  }
+
+  #forget(): void {
+    this.#isEmpty = false;
+    this.#isKnown = false;
+    this.#texts.clear();
   }
 
   get(name: string): string | undefined {
@@ -37,9 +62,7 @@ class MetricAttributes {
 
   #put(name: string, text: string | typeof VARIES): void {
     this.#texts.set(name, text !== VARIES && text.length > MAX_LENGTH ? VARIES : text);
-    if (this.#texts.size <= MAX_NAMES) return;
-    this.#isKnown = false;
-    this.#texts.clear();
+    if (this.#texts.size > MAX_NAMES) this.#forget();
   }
 }
 
@@ -145,14 +168,33 @@ export class ConstantAttributes {
     for await (const found of rows) {
       const scope = scopes.get(Number(found.at(-1)))!;
       const descriptor = toDescriptor(found);
-      const metric = scope.metrics.get(descriptor.metric);
-      if (metric === undefined) scope.metrics.set(descriptor.metric, new MetricAttributes(descriptor));
-      else metric.add(descriptor);
+      attributesOf(scope, descriptor.metric).add(descriptor);
       newest.set(scope, Math.max(newest.get(scope) ?? -1, Number(found[0])));
     }
+    await this.#readDropped(scopes);
     // Only now: what an aborted read has seen is read again.
     for (const [scope, id] of newest) scope.newest = Math.max(scope.newest, id);
   }
+
+  /** Descriptors that retention removed still say what sums of metrics consist of. Read last: each is seen here or there. */
+  async #readDropped(scopes: ReadonlyMap<number, KnownScope>): Promise<void> {
+    const conditions = new Conditions().addIn('scope', [...scopes.keys()]);
+    const rows = await this.#database.query(
+      `SELECT scope, metric, attributes FROM ratecat_sql_dropped ${conditions.where}`,
+      conditions.parameters,
+    );
+    for (const [scope, metric, attributes] of rows)
+      attributesOf(scopes.get(Number(scope))!, String(metric)).addText(String(attributes));
+  }
+}
+
+function attributesOf({ metrics }: KnownScope, metric: string): MetricAttributes {
+  let attributes = metrics.get(metric);
+  if (attributes === undefined) {
+    attributes = new MetricAttributes();
+    metrics.set(metric, attributes);
+  }
+  return attributes;
 }
 
 function namesOf({ groupby, metadata }: Descriptor): readonly string[] {

@@ -8,6 +8,7 @@ import {
 } from '../../../core/plugin-api/index.js';
 import { Conditions, chunks } from './conditions.js';
 import { matchingDescriptors } from './descriptor-reader.js';
+import { assertKept } from './kept.js';
 import { planRange } from './range-plan.js';
 import { MetricChanges, RollUpChanges, rollUpSlice } from './roll-ups.js';
 import { lockScopeRows, visibleRows } from './scopes.js';
@@ -27,14 +28,23 @@ export class PeriodRemover {
     this.#signal = signal;
   }
 
+  /** @throws DataError RATECAT_POINTS_DROPPED: what lies there cannot be taken out of the sums any more. */
   async remove(query: PointQuery): Promise<void> {
     const scopes = await this.#scopes(query);
     await lockScopeRows(this.#tx, scopes);
+    await this.#assertKept(query);
     for (const scope of scopes) {
       this.#signal.throwIfAborted();
       const descriptors = await matchingDescriptors(this.#tx, [scope], query, this.#signal);
       if (descriptors?.length !== 0) await this.#removeFrom(scope, query, descriptors);
     }
+  }
+
+  async #assertKept({ visible, begin, end, metrics }: PointQuery): Promise<void> {
+    if (begin >= end) return;
+    const scopes = await visibleRows(this.#tx, visible);
+    const needs = { points: begin, dailySums: undefined, monthlySums: undefined };
+    await assertKept(this.#tx, needs, { scopes, metrics });
   }
 
   async #scopes({ visible, begin, end }: PointQuery): Promise<readonly number[]> {

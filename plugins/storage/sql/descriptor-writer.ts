@@ -12,7 +12,7 @@ import { attributesToText, digest, digestKey } from './stored-values.js';
 
 /** Scopes whose descriptors are remembered. */
 const MAX_SCOPES = 10_000;
-const MAX_REVISION = 2 ** 47;
+export const MAX_REVISION = 2 ** 47;
 
 /**
  * What is known about the descriptors of one scope, as of a revision. A revision is a random number that the transaction

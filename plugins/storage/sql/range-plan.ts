@@ -47,16 +47,26 @@ function wholeSlices(range: Period, calendar: Calendar, useMonths: boolean): Omi
   return { months, days };
 }
 
-/** The largest part of a range that can hold data, when the oldest and the newest stored day are these. */
+/** The largest part of a range that can hold data, when the oldest and the newest stored month (YYYYMM) are these. */
 export function clampRange(
   range: Period,
   calendar: Calendar,
-  [oldest, newest]: readonly [number, number],
+  { oldest, newest }: { readonly oldest: number; readonly newest: number },
 ): Period {
   return {
-    begin: Math.max(range.begin, calendar.slice(instantOfDay(oldest, calendar), 'month').begin),
-    end: Math.min(range.end, calendar.slice(instantOfDay(newest, calendar), 'month').end),
+    begin: Math.max(range.begin, monthOf(oldest, calendar).begin),
+    end: Math.min(range.end, monthOf(newest, calendar).end),
   };
+}
+
+/** The month YYYYMM. */
+export function monthOf(month: number, calendar: Calendar): Period {
+  return calendar.slice(instantOfDay(month * 100 + 1, calendar), 'month');
+}
+
+/** The days YYYYMMDD of the month YYYYMM, and of short months some that do not exist. */
+export function daysOf(month: number): readonly number[] {
+  return Array.from({ length: 31 }, (_, index) => month * 100 + index + 1);
 }
 
 /** An instant within the day YYYYMMDD. */

@@ -8,6 +8,7 @@ import {
 } from '../../../core/plugin-api/index.js';
 import { Conditions } from './conditions.js';
 import { DescriptorReader, matchingDescriptors } from './descriptor-reader.js';
+import { assertKept } from './kept.js';
 import { ScopeReader, type ScopeRows, type StoredScope, visibleRows } from './scopes.js';
 import { storedDecimal } from './stored-values.js';
 
@@ -50,13 +51,22 @@ export class PeriodReader {
     this.#signal.throwIfAborted();
     const scopes = await visibleRows(this.#database, this.#query.visible);
     if (scopes.length === 0 || this.#left === 0) return;
+    await this.#assertKept(scopes);
     const descriptors = await matchingDescriptors(this.#database, scopes, this.#query, this.#signal);
-    if (descriptors?.length === 0 && !this.#showsGapsAlone) return;
-    for await (const frames of this.#batches(scopes)) {
+    const canMatch = descriptors?.length !== 0 || this.#showsGapsAlone;
+    for await (const frames of canMatch ? this.#batches(scopes) : []) {
       const rest = this.#skip > 0 ? await this.#skipFrames(frames, descriptors) : frames;
-      if (rest.length > 0) yield* this.#readBatch(rest, descriptors);
-      if (this.#left === 0) return;
+      if (rest.length > 0) yield* this.#readBatch(rest, descriptors, scopes);
+      if (this.#left === 0) break;
     }
+    await this.#assertKept(scopes);
+  }
+
+  async #assertKept(scopes: ScopeRows): Promise<void> {
+    const { begin, end, metrics } = this.#query;
+    if (begin >= end) return;
+    const needs = { points: begin, dailySums: undefined, monthlySums: undefined };
+    await assertKept(this.#database, needs, { scopes, metrics });
   }
 
   get #isPaged(): boolean {
@@ -167,8 +177,10 @@ export class PeriodReader {
   async *#readBatch(
     frames: readonly ListedFrame[],
     descriptors: readonly number[] | undefined,
+    scopes: ScopeRows,
   ): AsyncGenerator<StoredFrame, void, void> {
     const rows = await this.#readRows(frames, descriptors);
+    await this.#assertKept(scopes);
     await this.#descriptors.load(
       [...rows.values()].flatMap(({ points }) => points.map((point) => Number(point[DESCRIPTOR]))),
     );

@@ -10,6 +10,7 @@ import {
   type SqlValue,
 } from '../../../core/plugin-api/index.js';
 import type { DescriptorWriter } from './descriptor-writer.js';
+import { assertWritable } from './kept.js';
 import { RollUpChanges, rollUpSlice } from './roll-ups.js';
 import { lockScope } from './scopes.js';
 import { decimalText, storedDecimal } from './stored-values.js';
@@ -29,9 +30,10 @@ export class FrameWriter {
     this.#descriptors = descriptors;
   }
 
-  /** @throws DataError RATECAT_PERIOD_OVERLAP, RATECAT_NUMBER_OVERFLOW, RATECAT_SCOPE_TOO_LONG */
+  /** @throws DataError RATECAT_PERIOD_OVERLAP, RATECAT_PERIOD_THINNED, RATECAT_NUMBER_OVERFLOW, RATECAT_SCOPE_TOO_LONG */
   async replace(tx: SqlTransaction, { frame, snapshot }: FrameToWrite, signal: AbortSignal): Promise<void> {
     const scope = await lockScope(tx, frame.source, frame.scope);
+    assertWritable(frame.period.begin, scope.keptFrom, { id: frame.scope.id, source: frame.source });
     const stored = await findFrame(tx, scope.row, frame);
     signal.throwIfAborted();
     const ids = await this.#descriptors.resolve(

@@ -100,4 +100,33 @@ export const MIGRATIONS: readonly Migration[] = [
        GROUP BY r.day, r.scope, d.metric_hash`,
     ],
   },
+  {
+    name: '0003-retention',
+    statements: (sql) => [
+      // From when points and sums are kept, and up to where what lies before that is removed.
+      `CREATE TABLE IF NOT EXISTS ratecat_sql_kept (
+        scope ${sql.integer} NOT NULL,
+        metric_hash ${sql.binary(32)} NOT NULL,
+        metric ${sql.longText} NOT NULL,
+        points_from ${sql.integer} NOT NULL,
+        daily_from ${sql.integer} NOT NULL,
+        monthly_from ${sql.integer} NOT NULL,
+        points_done ${sql.integer} NOT NULL,
+        daily_done ${sql.integer} NOT NULL,
+        monthly_done ${sql.integer} NOT NULL,
+        pending ${sql.integer} NOT NULL,
+        PRIMARY KEY (scope, metric_hash)
+      ) ${sql.tableOptions({ compact: true })}`,
+      sql.createIndex('ratecat_sql_kept_points', 'ratecat_sql_kept', 'points_from'),
+      sql.createIndex('ratecat_sql_kept_pending', 'ratecat_sql_kept', 'pending, scope'),
+      // What descriptors that were removed had in common, and what not: { name: text, or null where it varied }.
+      `CREATE TABLE IF NOT EXISTS ratecat_sql_dropped (
+        scope ${sql.integer} NOT NULL,
+        metric_hash ${sql.binary(32)} NOT NULL,
+        metric ${sql.longText} NOT NULL,
+        attributes ${sql.longText} NOT NULL,
+        PRIMARY KEY (scope, metric_hash)
+      ) ${sql.tableOptions({ compact: true })}`,
+    ],
+  },
 ];

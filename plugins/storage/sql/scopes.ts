@@ -23,6 +23,8 @@ export interface LockedScope {
   readonly row: number;
   /** Changes, to a random number, with every transaction that adds descriptors. */
   readonly revision: number;
+  /** Periods before this instant were thinned, if only of one metric, and cannot be written any more. */
+  readonly keptFrom: number;
 }
 
 /**
@@ -30,7 +32,7 @@ export interface LockedScope {
  * or fails certification: whatever is read after this call belongs to this writer alone.
  */
 export async function lockScope(tx: SqlTransaction, source: string, scope: Scope): Promise<LockedScope> {
-  const identity = digest(JSON.stringify([source, scope.key, scope.id]));
+  const identity = scopeIdentity(source, scope);
   const touch = () =>
     tx.execute('UPDATE ratecat_sql_scopes SET writes = writes + 1 WHERE identity = ?', [identity]);
   if ((await touch()).affected === 0) {
@@ -43,9 +45,13 @@ export async function lockScope(tx: SqlTransaction, source: string, scope: Scope
     });
     await touch();
   }
-  const rows = await tx.query('SELECT id, revision FROM ratecat_sql_scopes WHERE identity = ?', [identity]);
-  const [row, revision] = rows[0]!;
-  return { row: Number(row), revision: Number(revision) };
+  const rows = await tx.query(
+    `SELECT s.id, s.revision, (SELECT MAX(k.points_from) FROM ratecat_sql_kept k WHERE k.scope = s.id)
+     FROM ratecat_sql_scopes s WHERE s.identity = ?`,
+    [identity],
+  );
+  const [row, revision, keptFrom] = rows[0]!;
+  return { row: Number(row), revision: Number(revision), keptFrom: Number(keptFrom ?? 0) };
 }
 
 /** As `lockScope`, for scopes that exist; in ascending order, so that two callers cannot wait for each other. */
@@ -57,6 +63,22 @@ export async function lockScopeRows(tx: SqlTransaction, rows: readonly number[])
       conditions.parameters,
     );
   }
+}
+
+function scopeIdentity(source: string, scope: Scope): Uint8Array {
+  return digest(JSON.stringify([source, scope.key, scope.id]));
+}
+
+/** The row of a scope, if it has one. */
+export async function findScope(
+  reader: SqlReader,
+  source: string,
+  scope: Scope,
+): Promise<number | undefined> {
+  const rows = await reader.query('SELECT id FROM ratecat_sql_scopes WHERE identity = ?', [
+    scopeIdentity(source, scope),
+  ]);
+  return rows[0] === undefined ? undefined : Number(rows[0][0]);
 }
 
 function assertFits(source: string, scope: Scope): void {

@@ -2,22 +2,29 @@ import type {
   Calendar,
   Frame,
   FrameQuery,
+  KeptFrom,
   PointQuery,
   RatedPoint,
+  RetainOrder,
   ScopeWithData,
   SqlDatabase,
   SqlTransaction,
   Storage,
   StorageCapabilities,
   StoredFrame,
+  StoredMonth,
   TotalPage,
   TotalQuery,
+  VisibleScopes,
   WriteContext,
 } from '../../../core/plugin-api/index.js';
 import { PeriodRemover, sweepStep } from './delete-periods.js';
 import { DescriptorWriter } from './descriptor-writer.js';
+import { eraseStep } from './erase.js';
+import { readKept } from './kept.js';
 import { PeriodReader } from './read-periods.js';
 import { FrameWriter } from './replace-period.js';
+import { retain, storedMonths, Thinner } from './retention.js';
 import { ScopeReader } from './scopes.js';
 import type { SumKeys } from './sums.js';
 import { TIME_UNITS, TotalReader, visibleSums } from './total.js';
@@ -38,12 +45,14 @@ export class SqlStorage implements Storage {
   readonly #calendar: Calendar;
   readonly #frames: FrameWriter;
   readonly #totals: TotalReader;
+  readonly #thinner: Thinner;
 
   constructor(database: SqlDatabase, calendar: Calendar) {
     this.#database = database;
     this.#calendar = calendar;
     this.#frames = new FrameWriter(calendar, new DescriptorWriter());
     this.#totals = new TotalReader(database, calendar);
+    this.#thinner = new Thinner(database, calendar);
   }
 
   async replacePeriod(frame: Frame<RatedPoint>, write: WriteContext, signal: AbortSignal): Promise<void> {
@@ -87,6 +96,26 @@ export class SqlStorage implements Storage {
 
   sweep(signal: AbortSignal): Promise<number> {
     return this.#database.transaction(sweepStep, signal);
+  }
+
+  keptFrom(visible: VisibleScopes): Promise<readonly KeptFrom[]> {
+    return readKept(this.#database, visible);
+  }
+
+  storedMonths(signal: AbortSignal): AsyncIterable<StoredMonth> {
+    return storedMonths(this.#database, this.#calendar, signal);
+  }
+
+  retain(order: RetainOrder, signal: AbortSignal): Promise<void> {
+    return this.#database.transaction((tx) => retain(tx, order), signal);
+  }
+
+  thin(signal: AbortSignal): Promise<number> {
+    return this.#thinner.step(signal);
+  }
+
+  erase(scope: ScopeWithData, signal: AbortSignal): Promise<number> {
+    return eraseStep(this.#database, scope, signal);
   }
 
   async #write(

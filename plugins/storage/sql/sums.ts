@@ -32,6 +32,14 @@ export interface SumRow extends Sum {
   readonly end: Instant;
 }
 
+/** The months with sums, as YYYYMM. */
+export interface StoredExtent {
+  readonly oldest: number;
+  readonly newest: number;
+  /** Retention dropped nothing from here on; 0 when it never dropped anything. */
+  readonly keptFrom: Instant;
+}
+
 /** More descriptors than this are not named to the engine: their sums are picked out of all sums. */
 const MAX_NAMED_DESCRIPTORS = 1024;
 
@@ -60,13 +68,15 @@ export class SumReader {
     this.#calendar = calendar;
   }
 
-  /** The oldest and the newest day with points, as YYYYMMDD; undefined when nothing is stored. */
-  async days(): Promise<readonly [number, number] | undefined> {
+  /** Undefined when nothing is stored. */
+  async extent(): Promise<StoredExtent | undefined> {
     const rows = await this.#database.query(
-      'SELECT (SELECT MIN(day) FROM ratecat_sql_daily_metrics), (SELECT MAX(day) FROM ratecat_sql_daily_metrics)',
+      `SELECT (SELECT MIN(month) FROM ratecat_sql_monthly), (SELECT MAX(month) FROM ratecat_sql_monthly),
+       (SELECT MAX(points_from) FROM ratecat_sql_kept)`,
     );
-    const [oldest, newest] = rows[0]!;
-    return oldest === null ? undefined : [Number(oldest), Number(newest)];
+    const [oldest, newest, keptFrom] = rows[0]!;
+    if (oldest === null) return undefined;
+    return { oldest: Number(oldest), newest: Number(newest), keptFrom: Number(keptFrom ?? 0) };
   }
 
   async *read(

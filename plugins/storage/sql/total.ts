@@ -11,7 +11,8 @@ import {
 } from '../../../core/plugin-api/index.js';
 import { ConstantAttributes, type ConstantTexts } from './constant-attributes.js';
 import { DescriptorReader, describedText, matchingDescriptors } from './descriptor-reader.js';
-import { clampRange, planRange } from './range-plan.js';
+import { assertKept, type Needs } from './kept.js';
+import { clampRange, instantOfDay, planRange, type RangePlan } from './range-plan.js';
 import { ScopeReader, visibleRows } from './scopes.js';
 import { type SumKeys, SumReader, type SumRow, type SumSelection } from './sums.js';
 
@@ -19,6 +20,8 @@ export const TIME_UNITS: readonly TimeUnit[] = ['period', 'day', 'week', 'month'
 
 /** Sums whose descriptors and scopes are looked up together. */
 const BATCH = 2_000;
+/** While scopes learn of new resources, their constants are looked up again so often; sums of descriptors may be gone. */
+const MAX_ATTEMPTS = 3;
 
 export type SumQuery = Pick<TotalQuery, 'visible' | 'begin' | 'end' | 'metrics' | 'filters'>;
 
@@ -32,11 +35,34 @@ export async function* visibleSums(
 ): AsyncGenerator<SumRow, void, void> {
   signal.throwIfAborted();
   const sums = new SumReader(database, calendar);
-  const stored = await sums.days();
+  const stored = await sums.extent();
   const selection = stored && (await select(database, query, signal));
   if (stored === undefined || selection === undefined) return;
   const range = clampRange(query, calendar, stored);
-  yield* sums.read(planRange(range, calendar, level(selection, keys)), selection, keys, signal);
+  const plan = planRange(range, calendar, level(selection, keys));
+  const needs = needsOf(query, range, plan, keys.descriptor || selection.descriptors !== undefined, calendar);
+  const asked = { scopes: selection.scopes, metrics: query.metrics };
+  if (stored.keptFrom > query.begin) await assertKept(database, needs, asked);
+  // No descriptor matches: there is nothing to read, unless what matched was dropped.
+  if (selection.descriptors?.length !== 0) yield* sums.read(plan, selection, keys, signal);
+  await assertKept(database, needs, asked);
+}
+
+/** What the plan is read from. Sums of descriptors are dropped with the points; a range that is cut off lacks what was dropped. */
+function needsOf(
+  { begin, end }: Period,
+  range: Period,
+  plan: RangePlan,
+  needsDescriptors: boolean,
+  calendar: Calendar,
+): Needs {
+  const readsPoints = needsDescriptors ? [range] : plan.edges;
+  const [day] = plan.days;
+  return {
+    points: range.begin < range.end ? readsPoints[0]?.begin : undefined,
+    dailySums: day === undefined ? undefined : calendar.slice(instantOfDay(day, calendar), 'day').begin,
+    monthlySums: begin < end ? begin : undefined,
+  };
 }
 
 /** Undefined when nothing can match. */
@@ -48,8 +74,7 @@ async function select(
   const scopes = await visibleRows(database, visible);
   if (scopes.length === 0 || metrics?.length === 0) return undefined;
   if (filters === undefined || filters.length === 0) return { scopes, metrics };
-  const descriptors = await matchingDescriptors(database, scopes, { metrics, filters }, signal);
-  return descriptors === undefined || descriptors.length === 0 ? undefined : { scopes, descriptors };
+  return { scopes, descriptors: await matchingDescriptors(database, scopes, { metrics, filters }, signal) };
 }
 
 function level({ descriptors }: SumSelection, { time, descriptor }: SumKeys): 'points' | 'days' | 'months' {
@@ -82,10 +107,13 @@ export class TotalReader {
     const isFine = finestUnit(query.groupby) === 'period' || (query.filters ?? []).length > 0;
     if (names.length === 0 || isFine) return undefined;
     const scopes = await visibleRows(this.#database, query.visible);
-    const constants = await this.#constants.find(scopes, query.metrics, names, signal);
-    if (constants === undefined) return undefined;
-    const groups = await this.#fold(query, signal, constants);
-    return (await constants.isStillTrue()) ? groups : undefined;
+    for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
+      const constants = await this.#constants.find(scopes, query.metrics, names, signal);
+      if (constants === undefined) return undefined;
+      const groups = await this.#fold(query, signal, constants);
+      if (await constants.isStillTrue()) return groups;
+    }
+    return undefined;
   }
 
   async #fold(query: TotalQuery, signal: AbortSignal, constants?: ConstantTexts): Promise<Fold> {

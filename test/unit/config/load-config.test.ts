@@ -94,6 +94,9 @@ describe('loadConfig', () => {
         { plugin: 'noop', options: {}, enabled: true, priority: 1 },
         { plugin: 'pyscripts', options: {}, enabled: false, priority: 1 },
       ],
+      retention: { automatic: false, policies: [] },
+      notifications: [],
+      budgets: [],
       pipelines: [
         {
           path: [],
