@@ -51,6 +51,11 @@ export const COMMANDS: readonly CommandEntry[] = [
     summary: "take over CloudKitty's data",
     load: () => import('./migrate.js'),
   },
+  {
+    name: 'shadow',
+    summary: 'compare with a CloudKitty that runs beside',
+    load: () => import('./shadow.js'),
+  },
   { name: 'plugins', summary: 'list plugins', load: () => import('./plugins.js') },
   {
     name: 'keystone',

@@ -1,4 +1,3 @@
-import { readFile } from 'node:fs/promises';
 import { type Command, Option } from 'commander';
 import { loadMetrics } from '../config/load-metrics.js';
 import { checkExpression } from '../daemon/build-pipelines.js';
@@ -9,14 +8,13 @@ import type { RatedRange } from '../migrating/rated-rows.js';
 import { openSource } from '../migrating/source-database.js';
 import { author } from './author.js';
 import { type Cli, examples, UsageError } from './cli.js';
+import { choosePipeline, type SourceOptions, sourceUrl } from './cloudkitty-options.js';
 import { migrationBar, silentProgress } from './migrate-bar.js';
 import { jsonReport, needsAttention, textReport } from './migrate-report.js';
 import { parseInstant } from './report-options.js';
-import { type Session, withServices } from './with-services.js';
+import { withServices } from './with-services.js';
 
-interface Options {
-  readonly from?: string;
-  readonly fromFile?: string;
+interface Options extends SourceOptions {
   readonly pipeline?: string;
   readonly rulesOnly?: true;
   readonly framesOnly?: true;
@@ -38,7 +36,8 @@ export function define(command: Command, cli: Cli): void {
     )
     .option(
       '--from <url>',
-      'mysql://user:password@host/database or sqlite:///path; absent: the database of the configuration',
+      'mysql://user:password@host/database or sqlite:///path, which others see in the list of processes; absent: the database ' +
+        'of the configuration',
     )
     .addOption(
       new Option('--from-file <file>', 'file that holds the URL, which is a secret').conflicts('from'),
@@ -54,10 +53,7 @@ export function define(command: Command, cli: Cli): void {
     .addHelpText(
       'after',
       examples(
-        [
-          'ratecat migrate from-cloudkitty --from mysql://cloudkitty:secret@db/cloudkitty --dry-run',
-          'what is there?',
-        ],
+        ['ratecat migrate from-cloudkitty --from-file /root/cloudkitty.url --dry-run', 'what is there?'],
         [
           'ratecat migrate from-cloudkitty --from-file /root/cloudkitty.url',
           'move in; before the first start',
@@ -70,15 +66,17 @@ export function define(command: Command, cli: Cli): void {
 async function fromCloudkitty(cli: Cli, options: Options): Promise<number> {
   return withServices(cli, async (session) => {
     const { services, config, signal } = session;
-    const url = await urlOf(options, config.database.url);
+    const url = await sourceUrl(options, config.database.url);
     const range = rangeOf(options, config.billing.timeZone);
-    const pipeline = await pipelineOf(session, options.pipeline);
+    const { pipeline, metricsFile } = choosePipeline(session, options.pipeline);
+    const { metrics } = await loadMetrics(metricsFile, { checkExpression });
     const source = await openSource(url, options.from === undefined ? config.dataFolder : process.cwd());
     try {
       const report = await migrateFromCloudkitty(
         {
           ...services,
-          ...pipeline,
+          pipeline,
+          metrics,
           source,
           clock: systemClock,
           author: author(),
@@ -106,15 +104,6 @@ async function print(cli: Cli, report: MigrationReport, { json, full, dryRun }: 
   return cli.output.line(textReport(report, { isDry, isFull: full === true }));
 }
 
-async function urlOf({ from, fromFile }: Options, own: string): Promise<string> {
-  if (fromFile === undefined) return from ?? own;
-  try {
-    return (await readFile(fromFile, 'utf8')).trim();
-  } catch (error) {
-    throw new UsageError(`${fromFile} cannot be read (${(error as NodeJS.ErrnoException).code}).`);
-  }
-}
-
 function rangeOf({ since, until }: Options, timeZone: string): RatedRange {
   const range = {
     ...(since === undefined ? {} : { begin: parseInstant(since, timeZone) }),
@@ -122,25 +111,4 @@ function rangeOf({ since, until }: Options, timeZone: string): RatedRange {
   };
   if (range.begin === undefined || range.end === undefined || range.begin < range.end) return range;
   throw new UsageError('--since must be before --until.');
-}
-
-async function pipelineOf({ plugins }: Session, wanted: string | undefined) {
-  const names = plugins.pipelines.map(({ config }) => config.name);
-  if (wanted === undefined && names.length > 1)
-    throw new UsageError(`Name the pipeline that goes on rating with --pipeline (${names.join(', ')}).`);
-  const found = plugins.pipelines.find(({ config }) => wanted === undefined || config.name === wanted);
-  if (found === undefined)
-    throw new UsageError(`There is no pipeline '${wanted}'. Configured are: ${names.join(', ')}.`);
-  const { name, collect } = found.config;
-  const { metrics } = await loadMetrics(collect.metricsFile, { checkExpression });
-  return {
-    metrics,
-    pipeline: {
-      source: name,
-      scopeKey: collect.scopeKey,
-      periodSeconds: collect.periodSeconds,
-      fetcher: found.fetcher.definition.name,
-      collector: found.collector.definition.name,
-    },
-  };
 }

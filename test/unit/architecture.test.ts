@@ -77,6 +77,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'core/processing',
     'core/importing',
     'core/migrating',
+    'core/shadow',
     'core/setup',
     'core/daemon',
   ],
