@@ -68,6 +68,11 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: () => import('./dbsync.js'),
   },
   {
+    name: 'backup',
+    summary: 'copy the SQLite database while it is in use',
+    load: () => import('./backup.js'),
+  },
+  {
     name: 'storage-init',
     summary: 'create the tables (same as dbsync upgrade)',
     load: () => import('./storage-init.js'),

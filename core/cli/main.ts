@@ -34,20 +34,9 @@ export async function main(args: readonly string[], world: Surroundings = proces
   const complain = (text: string) => world.stderr.write(`${text}\n`);
   let exitCode: number = EXIT.ok;
   try {
-    const { version, folder } = packageInfo();
-    const program = newProgram(version, world);
-    const cli: Cli = {
-      output,
-      input: world.stdin,
-      environment: world.environment,
-      version,
-      packageFolder: folder,
-      globals: () => program.opts<GlobalOptions>(),
-      run: async (work) => {
-        exitCode = (await work()) ?? EXIT.ok;
-      },
-    };
-    await addCommands(program, args, cli);
+    const program = await newProgram(args, world, output, async (work) => {
+      exitCode = (await work()) ?? EXIT.ok;
+    });
     await program.parseAsync([...args], { from: 'user' });
     await output.flush();
   } catch (error) {
@@ -56,12 +45,38 @@ export async function main(args: readonly string[], world: Surroundings = proces
   return exitCode;
 }
 
+/** The whole program, every command loaded and none of them working: for what describes or checks all of it. */
+export async function describedProgram(world: Surroundings = process_()): Promise<Command> {
+  const names = COMMANDS.map(({ name }) => name);
+  return newProgram(names, world, new Output(world.stdout), async () => undefined);
+}
+
 function process_(): Surroundings {
   const { stdout, stderr, stdin, env } = process;
   return { stdout, stderr, stdin, environment: env };
 }
 
-function newProgram(version: string, world: Surroundings): Command {
+async function newProgram(
+  args: readonly string[],
+  world: Surroundings,
+  output: Output,
+  run: Cli['run'],
+): Promise<Command> {
+  const { version, folder } = packageInfo();
+  const program = emptyProgram(version, world);
+  await addCommands(program, args, {
+    output,
+    input: world.stdin,
+    environment: world.environment,
+    version,
+    packageFolder: folder,
+    globals: () => program.opts<GlobalOptions>(),
+    run,
+  });
+  return program;
+}
+
+function emptyProgram(version: string, world: Surroundings): Command {
   return new Command('ratecat')
     .description('Rating as a service: turns measured usage into exact prices, per scope and period.')
     .version(version, '-V, --version', 'print the version')

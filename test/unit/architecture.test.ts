@@ -58,6 +58,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'core/upstream',
     'core/config',
     'core/database',
+    'core/setup',
     'core/loading',
     'core/scopes',
     'core/rating',
