@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises';
+import { readSecret } from '../setup/secret-file.js';
 import { UsageError } from './cli.js';
 import type { Session } from './with-services.js';
 
@@ -8,14 +8,9 @@ export interface SourceOptions {
   readonly fromFile?: string;
 }
 
-/** The URL of CloudKitty's database; `own` where no option names another. @throws UsageError */
+/** The URL of CloudKitty's database; `own` where no option names another. @throws ConfigError RATECAT_SECRET_FILE */
 export async function sourceUrl({ from, fromFile }: SourceOptions, own: string): Promise<string> {
-  if (fromFile === undefined) return from ?? own;
-  try {
-    return (await readFile(fromFile, 'utf8')).trim();
-  } catch (error) {
-    throw new UsageError(`${fromFile} cannot be read (${(error as NodeJS.ErrnoException).code}).`);
-  }
+  return fromFile === undefined ? (from ?? own) : (await readSecret(fromFile)).trim();
 }
 
 /** The pipeline that stands for CloudKitty: the named one, or the only one. @throws UsageError */

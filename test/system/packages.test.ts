@@ -1,38 +1,24 @@
 import assert from 'node:assert/strict';
-import { existsSync } from 'node:fs';
 import { after, before, describe, it } from 'node:test';
+import {
+  buildAt,
+  buildNeighbour,
+  type Neighbour,
+  NODE,
+  packagesBuildable,
+  prepareMachine,
+} from '../support/package-root.js';
 import { freePort } from '../support/services/free-port.js';
-import { type Ran, Systemd, systemdBootable } from '../support/services/systemd.js';
+import { type Ran, Systemd } from '../support/services/systemd.js';
 import { waitUntil } from '../support/small-daemon.js';
 
 /** Where the packages are, as the booted system sees it. */
 const FIRST = '/root/first';
 const SECOND = '/root/second';
 
-/** Whether packages can be built and checked here; where `CI` is set they must be. */
-function packagesBuildable(): boolean {
-  const programs = ['/usr/bin/dpkg-deb', '/usr/bin/dpkg-shlibdeps', '/usr/bin/strip', '/usr/bin/lintian'];
-  const missing = programs.filter((program) => !existsSync(program));
-  if (missing.length === 0) return systemdBootable();
-  const reason = `${missing.join(', ')} not installed; 'sudo .ci/install-services' installs it`;
-  if (process.env.CI !== undefined && process.env.CI !== '') throw new Error(`tests cannot run: ${reason}`);
-  process.stderr.write(`NOT RUN in ${process.argv[1] ?? 'this file'}: ${reason}\n`);
-  return false;
-}
-
-interface Neighbour {
-  readonly control: string;
-  /** Lines of shell that make its files. */
-  readonly files?: string;
-}
-
-/**
- * Packages as they are at the start. Node comes to machines in many ways, and Debian 12's own is too old: a package without
- * files stands for the `nodejs` (20.19 or newer) that Ratecat depends on, while the program is the one that runs this test.
- * The others are Debian's CloudKitty in all that an installer meets: names, dependencies, user, configuration, unit.
- */
+/** Node, and Debian's CloudKitty in all that an installer meets: names, dependencies, user, configuration, unit. */
 const NEIGHBOURS: Readonly<Record<string, Neighbour>> = {
-  nodejs: { control: `Version: ${process.versions.node}-1` },
+  nodejs: NODE,
   'python3-cloudkitty': {
     control: 'Version: 17.0.0-3',
     files:
@@ -86,21 +72,11 @@ if (packagesBuildable()) {
     before(async () => {
       port = await freePort();
       systemd = await Systemd.boot();
-      await systemd.shell(`
-        export HOME=/root
-        ${buildAt(FIRST, '1')} &
-        ${buildAt(SECOND, '2')}
-        wait $!
-        # The checkout must not be what runs afterwards.
-        rm -f /usr/local/bin/ratecat
-        python3 /opt/ratecat/test/fixtures/packages/small-status.py dpkg apt systemd libc6 libstdc++6 >/root/status
-        mv /root/status /var/lib/dpkg/status
-        rm -rf /var/lib/dpkg/diversions* /var/lib/dpkg/triggers/* /var/lib/apt/extended_states /etc/cloudkitty /var/lib/cloudkitty /var/log/cloudkitty
-        rm -f /usr/bin/cloudkitty-* /lib/systemd/system/cloudkitty-* /etc/init.d/cloudkitty-* /etc/default/ratecat /usr/sbin/policy-rc.d
-        for user in ratecat cloudkitty; do userdel $user 2>/dev/null || true; groupdel $user 2>/dev/null || true; done
-        ${Object.entries(NEIGHBOURS).map(buildNeighbour).join('\n')}
-        umount /opt/ratecat
-        systemctl daemon-reload`);
+      const neighbours = Object.entries(NEIGHBOURS).map(buildNeighbour).join('\n');
+      await prepareMachine(
+        systemd,
+        `${buildAt(FIRST, '1')} & ${buildAt(SECOND, '2')}\nwait $!\n${neighbours}`,
+      );
       lint = systemd.run(
         'bash',
         '-c',
@@ -111,19 +87,6 @@ if (packagesBuildable()) {
       await lint;
       await systemd?.stop();
     });
-
-    function buildAt(folder: string, revision: string): string {
-      return `node /opt/ratecat/bin/package.mjs --output ${folder} --revision ${revision}`;
-    }
-
-    function buildNeighbour([name, { control, files }]: readonly [string, Neighbour]): string {
-      return `
-        mkdir -p /root/${name}/DEBIAN && cd /root/${name}
-        printf 'Package: ${name}\\nArchitecture: all\\nMaintainer: a test <test@packages.invalid>\\nDescription: of a test\\n' >DEBIAN/control
-        echo '${control}' >>DEBIAN/control
-        ${files ?? ''}
-        cd /root && dpkg-deb --root-owner-group --build /root/${name} /root/${name}.deb >/dev/null`;
-    }
 
     /** Without a network: what is not there cannot be installed. */
     function apt(...args: readonly string[]): Promise<Ran> {
