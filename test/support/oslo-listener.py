@@ -45,7 +45,8 @@ listener = oslo_messaging.get_notification_listener(
     [Endpoint()],
     executor='threading',
 )
-listener.start()
+# One thread: several hand messages over in no order.
+listener.start(override_pool_size=1)
 sys.stdin.read()
 listener.stop()
 listener.wait()
