@@ -5,6 +5,8 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import type { Browser } from 'playwright-core';
 import { ROOT } from '../support/daemon.js';
+import { recordedData, SampleStore, storedSamples } from '../support/fake-ceilometer.js';
+import { HttpDouble, reply } from '../support/http-double.js';
 import { buildAt, buildNeighbour, NODE, packagesBuildable, prepareMachine } from '../support/package-root.js';
 import { openBrowser, RatingPanels } from '../support/rating-panels.js';
 import { serviceInstalled } from '../support/require-service.js';
@@ -24,7 +26,6 @@ const PERIOD = 60;
 /** Until the price shows, on a machine on which the packages are installed. */
 const LIMIT_MS = 180_000;
 
-/** The file of a guide of 2017, with Gnocchi in place of Ceilometer. */
 interface Addresses {
   readonly keystone: string;
   readonly database: string;
@@ -32,7 +33,8 @@ interface Addresses {
   readonly api: number;
 }
 
-const guide = ({ keystone, database, broker, api }: Addresses) => `[DEFAULT]
+/** The file of a guide of 2017; `collect` says what is collected. */
+const guide = ({ keystone, database, broker, api }: Addresses, collect: string) => `[DEFAULT]
 verbose = True
 log_dir = /var/log/cloudkitty
 transport_url = ${broker}
@@ -63,17 +65,27 @@ keystone_version = 3
 [tenant_fetcher]
 backend = keystone
 
+[storage]
+backend = sqlalchemy
+
 [collect]
-collector = gnocchi
 period = ${PERIOD}
 wait_periods = 2
+${collect}`;
+
+const FROM_GNOCCHI = `collector = gnocchi
 metrics_conf = /etc/cloudkitty/metrics.yml
 
 [gnocchi_collector]
 auth_section = ks_auth
+`;
 
-[storage]
-backend = sqlalchemy
+const FROM_CEILOMETER = `collector = ceilometer
+services = compute, volume, network.bw.in,
+  network.bw.out, network.floating, image
+
+[ceilometer_collector]
+auth_section = ks_auth
 `;
 
 const METRICS = `metrics:
@@ -91,6 +103,13 @@ const METRICS = `metrics:
     extra_args: {aggregation_method: mean, resource_type: volume, force_granularity: ${PERIOD}}
 `;
 
+const CEILOMETER_RULES = `services:
+  compute:
+    mappings: [{type: flat, cost: '0.4', start: '2000-01-01'}]
+  volume:
+    mappings: [{type: flat, cost: '0.01', start: '2000-01-01'}]
+`;
+
 const RULES = `services:
   compute:
     fields:
@@ -100,11 +119,16 @@ const RULES = `services:
     mappings: [{type: flat, cost: '0.01', start: '2000-01-01'}]
 `;
 
+function fiveMinutesAgo(): number {
+  return (Math.floor(Date.now() / 1000 / PERIOD) - 5) * PERIOD;
+}
+
 const needed = ['mariadb', 'rabbitmq', 'keystone', 'gnocchi', 'horizon', 'chromium'] as const;
 if (packagesBuildable() && serviceInstalled(...needed)) {
   describe('moving in with the configuration of a guide of 2017', () => {
     let mariadb: Mariadb;
     let rabbitmq: Rabbitmq;
+    let ceilometer: HttpDouble;
     let keystone: Keystone;
     let gnocchi: Gnocchi;
     let horizon: Horizon;
@@ -136,7 +160,7 @@ if (packagesBuildable() && serviceInstalled(...needed)) {
       systemd = await Systemd.boot();
       await prepareMachine(systemd, `${buildAt('/root/built', '1')}\n${buildNeighbour(['nodejs', NODE])}`);
       const database = await mariadb.createDatabase('cloudkitty');
-      const file = guide({ keystone: keystone.url, database, broker: rabbitmq.transportUrl, api: port });
+      const file = guide(addresses(database), FROM_GNOCCHI);
       await systemd.shell(`
         mkdir -p /etc/cloudkitty
         cat >/etc/cloudkitty/cloudkitty.conf <<'END'\n${file}END
@@ -160,12 +184,17 @@ END
     after(async () => {
       await browser?.close();
       await horizon?.stop();
+      await ceilometer?.stop();
       await systemd?.stop();
       await gnocchi?.stop();
       await rabbitmq?.stop();
       await keystone?.stop();
       await mariadb?.stop();
     });
+
+    function addresses(database: string): Addresses {
+      return { keystone: keystone.url, database, broker: rabbitmq.transportUrl, api: port };
+    }
 
     /** Horizon shows the month; in its first minutes there is nothing to show. */
     async function afterTheFirstMinutesOfTheMonth(): Promise<void> {
@@ -179,13 +208,10 @@ END
       const written = await systemd.shell('cat /etc/ratecat/ratecat.yml');
       assert.match(written, /plugin: gnocchi/);
       assert.doesNotMatch(written, new RegExp(PASSWORD));
-      // Other tests may listen on the usual port, and usage begins now.
-      first = Math.floor(Date.now() / 1000 / PERIOD) * PERIOD - 5 * PERIOD;
+      first = fiveMinutesAgo();
+      await settle();
       await systemd.shell(`
-        sed -i 's/^collect:/collect:\\n  start: ${new Date(first * 1000).toISOString()}/' /etc/ratecat/ratecat.yml
         cat >>/etc/ratecat/ratecat.yml <<'END'
-metrics_server:
-  enabled: false
 notifications:
   - plugin: rabbitmq
     options:
@@ -221,11 +247,11 @@ END
     });
 
     it('tells the broker of each period', async () => {
-      const told = (await rabbitmq.drain('notifications.info')).map(({ body }) => body);
-      assert.ok(
-        told.some((text) => text.includes('rating.period.committed')),
-        told[0] ?? 'nothing',
-      );
+      const told: string[] = [];
+      await waitUntil('a period is told', async () => {
+        told.push(...(await rabbitmq.drain('notifications.info')).map(({ body }) => body));
+        return told.some((text) => text.includes('rating.period.committed'));
+      });
     });
 
     it('shows the price in the Rating panel, within three minutes of the installation', async () => {
@@ -250,6 +276,52 @@ END
         [],
       );
     });
+
+    it('does the same with Ceilometer, as the guide has it', async () => {
+      first = fiveMinutesAgo();
+      ceilometer = await startCeilometer();
+      await keystone.createService('ceilometer', 'metering', ceilometer.url);
+      const file = guide(addresses(await mariadb.createDatabase('from_ceilometer')), FROM_CEILOMETER);
+      await systemd.shell(`
+        systemctl stop cloudkitty-api cloudkitty-processor
+        cat >/etc/cloudkitty/cloudkitty.conf <<'END'\n${file}END
+        rm -r /etc/ratecat/ratecat.*
+        cloudkitty-dbsync upgrade
+        cat >/root/rules.yml <<'END'\n${CEILOMETER_RULES}END
+        ratecat rules import /root/rules.yml
+        ratecat modules enable hashmap`);
+      await settle();
+      await systemd.shell('systemctl start cloudkitty-processor');
+      await waitUntil('the usage is rated', async () => (await total()) === '1.7', { timeoutMs: 90_000 });
+    });
+
+    /** Other tests may listen on the usual port, and usage begins with its first minute. */
+    async function settle(): Promise<void> {
+      await systemd.shell(`
+        sed -i 's/^collect:/collect:\\n  start: ${new Date(first * 1000).toISOString()}/' /etc/ratecat/ratecat.yml
+        printf 'metrics_server:\\n  enabled: false\\n' >>/etc/ratecat/ratecat.yml`);
+    }
+
+    /** Its API with samples of a machine and a volume of this project, beside others that were recorded. */
+    async function startCeilometer(): Promise<HttpDouble> {
+      const recorded = recordedData();
+      const values: Readonly<Record<string, readonly number[]>> = {
+        cpu: [6e10, 12e10, 18e10],
+        'volume.size': [10, 20, 20],
+      };
+      const series = Object.entries(values).map(([meter, readings]) => {
+        const one = recorded.series.find((candidate) => candidate.meter === meter)!;
+        return { ...one, project_id: demo, first: 0, offset_seconds: 10, values: readings };
+      });
+      const origin = new Date(first * 1000).toISOString().slice(0, 19);
+      const own = storedSamples({ ...recorded, origin, step_seconds: PERIOD, series });
+      const store = new SampleStore(recorded);
+      store.samples = [...store.samples, ...own];
+      const double = await HttpDouble.start();
+      double.handler = ({ target, headers }) =>
+        headers['x-auth-token'] === undefined ? reply(401) : store.answer(target);
+      return double;
+    }
 
     async function total(): Promise<string> {
       const { code, stdout } = await systemd.run('ratecat', 'summary', '--json');
