@@ -9,7 +9,6 @@ import { Command, type Finished, writeConfig } from '../test/support/daemon.js';
 
 const HOUR = 3600;
 const FAKE = fileURLToPath(new URL('./fake-prometheus.ts', import.meta.url));
-const FLAVORS = 100;
 
 export interface Load {
   readonly scopes: number;
@@ -17,7 +16,16 @@ export interface Load {
   /** Series of each metric in each scope. */
   readonly series: number;
   readonly periods: number;
+  /** Of each metric. */
+  readonly rules: { readonly mappings: number; readonly thresholds: number };
 }
+
+export const MANY_RULES = { mappings: 100, thresholds: 5 };
+
+/** Prices of the mappings and thresholds, by their place. */
+export const mappingCost = (place: number) => `0.0${place}7`;
+export const thresholdLevel = (place: number) => String(10 * (place + 1));
+export const THRESHOLD_RATE = '0.95';
 
 export interface DaemonRun {
   readonly points: number;
@@ -105,7 +113,7 @@ function dataUrl(module: string): string {
   return `data:text/javascript;base64,${Buffer.from(module).toString('base64')}`;
 }
 
-function expectSuccess({ code, stderr }: Finished): void {
+export function expectSuccess({ code, stderr }: Finished): void {
   if (code !== 0) throw new Error(`ended with ${code}:\n${stderr.slice(-2000)}`);
 }
 
@@ -141,13 +149,13 @@ async function waitForCommits(
     .slice(0, count);
 }
 
-interface Upstream {
+export interface Upstream {
   readonly port: number;
   readonly firstQueryAt: Promise<number>;
   stop(): void;
 }
 
-async function startUpstream({ scopes, series }: Load): Promise<Upstream> {
+export async function startUpstream({ scopes, series }: Load): Promise<Upstream> {
   const child = fork(FAKE, [String(scopes), String(series)], {
     execArgv: ['--import', 'tsx'],
     env: { ...process.env, NODE_OPTIONS: '' },
@@ -167,14 +175,20 @@ function message(child: ChildProcess, name: string): Promise<number> {
   });
 }
 
-function writeBenchConfig(folder: string, url: string, port: number, load: Load): Promise<string> {
+export function writeBenchConfig(
+  folder: string,
+  url: string,
+  port: number,
+  load: Load,
+  level = 'info',
+): Promise<string> {
   const now = Math.floor(Date.now() / 1000);
   const start = (Math.floor(now / HOUR) - load.periods) * HOUR;
   const upstream = { url: `http://127.0.0.1:${port}/api/v1` };
   const config = {
     data_folder: folder,
     database: { url },
-    log: { format: 'json' },
+    log: { format: 'json', level },
     rating: [{ plugin: 'hashmap', rules: './rules.yml' }],
     name: 'bench',
     collect: {
@@ -189,12 +203,12 @@ function writeBenchConfig(folder: string, url: string, port: number, load: Load)
   };
   return writeConfig(folder, config, {
     'metrics.yml': metricsFile(load.metrics),
-    'rules.yml': rulesFile(load.metrics),
+    'rules.yml': rulesFile(load),
   });
 }
 
 /** Byte counters become GiB: exact quotients of many digits, as in every real price list of memory and traffic. */
-function metricsFile(count: number): object {
+export function metricsFile(count: number): object {
   const metrics = Array.from({ length: count }, (_, i) => [
     `bench_${i}`,
     {
@@ -208,17 +222,21 @@ function metricsFile(count: number): object {
   return { metrics: Object.fromEntries(metrics) };
 }
 
-function rulesFile(count: number): object {
-  const services = Array.from({ length: count }, (_, service) => [
+function rulesFile({ metrics, rules }: Load): object {
+  const services = Array.from({ length: metrics }, (_, service) => [
     `service-${service}`,
     {
-      thresholds: [10, 20, 30, 40, 50].map((level) => ({ level: `${level}`, type: 'rate', cost: '0.95' })),
+      thresholds: Array.from({ length: rules.thresholds }, (_, i) => ({
+        level: thresholdLevel(i),
+        type: 'rate',
+        cost: THRESHOLD_RATE,
+      })),
       fields: {
         flavor: {
-          mappings: Array.from({ length: FLAVORS }, (_, i) => ({
+          mappings: Array.from({ length: rules.mappings }, (_, i) => ({
             value: `m1.flavor-${i}`,
             type: 'flat',
-            cost: `0.0${i}7`,
+            cost: mappingCost(i),
           })),
         },
       },

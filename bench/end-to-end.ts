@@ -1,13 +1,13 @@
 /** From the upstream's answer to the commit, by the built program, against the raw rate of the rows that it wrote. */
 import { Command } from '../test/support/daemon.js';
-import { type DaemonRun, type Load, runDaemon } from './daemon.js';
+import { type DaemonRun, type Load, MANY_RULES, runDaemon } from './daemon.js';
 import type { BenchEngine } from './engines.js';
 import { type Figure, median, timed } from './figures.js';
 import { readRawFrames } from './raw-frames.js';
 import { rawSeconds } from './storage.js';
 
-const CLOUD = { scopes: 20, metrics: 6, series: 200 };
-const HUGE_SCOPE: Load = { scopes: 1, metrics: 5, series: 20_000, periods: 2 };
+const CLOUD = { scopes: 20, metrics: 6, series: 200, rules: MANY_RULES };
+const HUGE_SCOPE: Load = { scopes: 1, metrics: 5, series: 20_000, periods: 2, rules: MANY_RULES };
 
 export async function benchEndToEnd(engine: BenchEngine, periods: number): Promise<readonly Figure[]> {
   return [
@@ -109,6 +109,7 @@ export async function benchStart(engine: BenchEngine, rounds: number): Promise<r
       metrics: 1,
       series: 10,
       periods: 1,
+      rules: MANY_RULES,
     });
     queries.push(run.firstQuerySeconds);
     commits.push(run.firstCommitSeconds);

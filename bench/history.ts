@@ -147,7 +147,31 @@ class GrowingHistory {
         times.push(await timed(() => this.#storage.total(query, signal)));
       figures.push(this.figure(`${id}.${suffix}`, `${what}, ${label}`, median(times)));
     }
+    figures.push(...(await this.#withoutRollUps(label, suffix)));
     return figures;
+  }
+
+  /** The same sums added up from the points by the engine alone. */
+  async #withoutRollUps(label: string, suffix: string): Promise<readonly Figure[]> {
+    const sum = this.#database.dialect.sum;
+    const ask = (range: Question['range'], condition: string, groupby: string) => {
+      const { begin, end } = this.#range(range);
+      return timed(() =>
+        this.#database.query(
+          `SELECT ${groupby}, ${sum('p.quantity')}, ${sum('p.price')}, COUNT(*)
+           FROM ratecat_sql_frames f JOIN ratecat_sql_points p ON p.frame = f.id
+             JOIN ratecat_sql_descriptors d ON d.id = p.descriptor JOIN ratecat_sql_scopes s ON s.id = f.scope
+           WHERE f.period_begin >= ? AND f.period_begin < ? AND ${condition} GROUP BY ${groupby}`,
+          [begin, end],
+        ),
+      );
+    };
+    const month = await ask('month', "s.scope_id = 'alpha'", 'd.metric_hash');
+    const scopes = await ask('history', 's.id > 0', 's.id, d.metric_hash');
+    return [
+      this.figure(`rawMonth.${suffix}`, `a scope, this month, by type, from the points, ${label}`, month),
+      this.figure(`rawScopes.${suffix}`, `everything, by scope and type, from the points, ${label}`, scopes),
+    ];
   }
 
   /** Drops everything but the newest month, and measures again. */

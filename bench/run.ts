@@ -7,6 +7,7 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { parseArgs } from 'node:util';
 import { benchApi } from './api.js';
+import { benchBesideProcessor } from './beside-processor.js';
 import { benchDecimals } from './decimals.js';
 import { benchEndToEnd, benchHugeScope, benchStart } from './end-to-end.js';
 import { type BenchEngine, mariadbEngine, sqliteEngine } from './engines.js';
@@ -14,6 +15,7 @@ import { collectGarbage, type Figure, isMet, renderSections, type Section, shown
 import { benchHashmap } from './hashmap.js';
 import { benchGrowth } from './history.js';
 import { describeMachine, machineLine } from './machine.js';
+import { benchCatchUp, benchProcessors } from './processors.js';
 import { benchReference, besideReference } from './reference.js';
 import { benchRules } from './rules.js';
 import { benchEventLoop, benchHistory, benchSize, benchWriting } from './storage.js';
@@ -64,6 +66,9 @@ const sizes = options.quick
 /** Points in the database when a period and the summaries are measured. */
 const longest = Number(options.history ?? (options.quick ? 1e5 : 1e6));
 const growth = [0, ...[1e5, 1e6, 1e7].filter((points) => points < longest), longest];
+
+/** Taken only when they are asked for by name: minutes each. */
+const LONG = ['beside', 'processors', 'year'];
 
 const begin = performance.now();
 const machine = describeMachine();
@@ -121,6 +126,21 @@ function benches(): readonly Bench[] {
       run: () => onEngines((engine) => benchEndToEnd(engine, sizes.catchUp)),
     },
     {
+      name: 'beside',
+      title: "Beside CloudKitty's processor: the same Prometheus double, rules and MariaDB",
+      run: besideFigures,
+    },
+    {
+      name: 'processors',
+      title: 'Several processors on one database',
+      run: () => onEngines((engine) => benchProcessors(engine, [1, 2, 4], options.quick ? 2 : 8)),
+    },
+    {
+      name: 'year',
+      title: 'Catching up',
+      run: () => onEngines((engine) => benchCatchUp(engine, options.quick ? 200 : 8_760)),
+    },
+    {
       name: 'api',
       title: 'HTTP API: a million points, Keystone token in the cache',
       run: apiFigures,
@@ -128,6 +148,11 @@ function benches(): readonly Bench[] {
     { name: 'memory', title: 'Huge scope', run: () => benchHugeScope(sqlite) },
     { name: 'start', title: 'Start', run: () => benchStart(sqlite, sizes.rounds) },
   ];
+}
+
+async function besideFigures(): Promise<readonly Figure[]> {
+  if (mariadb === undefined) return [{ id: 'beside', what: 'MariaDB', unit: '', note: reason }];
+  return benchBesideProcessor(mariadb, options.quick ? [1] : [1, 10]);
 }
 
 async function apiFigures(): Promise<readonly Figure[]> {
@@ -220,7 +245,8 @@ async function writeJson(file: string): Promise<void> {
 }
 
 function isWanted(name: string): boolean {
-  return options.only === undefined || options.only.split(',').includes(name);
+  if (options.only === undefined) return !LONG.includes(name);
+  return options.only.split(',').includes(name);
 }
 
 function say(text: string): void {
