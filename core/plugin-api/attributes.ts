@@ -63,14 +63,32 @@ export class Attributes implements Iterable<readonly [string, AttributeValue]> {
 
   /** JSON with names in code-unit order and exact number literals: equal attributes have equal text, 1 and 1.0 do not. */
   canonical(): string {
-    const order = this.names
-      .map((_, index) => index)
-      .sort((a, b) => compareText(this.names[a]!, this.names[b]!));
-    const parts = order.map(
-      (index) => `${JSON.stringify(this.names[index])}:${canonicalJson(this.values[index]!)}`,
-    );
-    return `{${parts.join(',')}}`;
+    let text = '{';
+    for (const { label, index } of canonicalNames(this.names)) {
+      const separator = text.length > 1 ? ',' : '';
+      text += `${separator}${label}:${canonicalJson(this.values[index]!)}`;
+    }
+    return `${text}}`;
   }
+}
+
+interface CanonicalName {
+  /** As JSON. */
+  readonly label: string;
+  readonly index: number;
+}
+
+/** Name lists are shared by all points of a metric, so their order is found once per list. */
+const CANONICAL_NAMES = new WeakMap<readonly string[], readonly CanonicalName[]>();
+
+function canonicalNames(names: readonly string[]): readonly CanonicalName[] {
+  const known = CANONICAL_NAMES.get(names);
+  if (known !== undefined) return known;
+  const made = names
+    .map((name, index) => ({ name, label: JSON.stringify(name), index }))
+    .sort((a, b) => compareText(a.name, b.name));
+  CANONICAL_NAMES.set(names, made);
+  return made;
 }
 
 /** Code-unit order: the same on every engine and in every locale. */

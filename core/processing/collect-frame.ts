@@ -49,10 +49,14 @@ export class FrameCollector {
   ): Promise<CollectedFrame> {
     const together = new LimitedWork(this.#clock, signal);
     try {
-      const answers = await Promise.all(
-        this.#metrics.map((metric) => this.#limit(() => this.#ask(metric, scope, period, together))),
+      const parts = await Promise.all(
+        this.#metrics.map((metric) =>
+          this.#limit(async () =>
+            this.#part(metric, await this.#ask(metric, scope, period, together), dictionary),
+          ),
+        ),
       );
-      return this.#build(scope, period, answers, dictionary);
+      return this.#join(scope, period, parts);
     } catch (error) {
       const reason = signal.aborted ? signal.reason : error;
       together.end(reason);
@@ -79,22 +83,22 @@ export class FrameCollector {
     }
   }
 
-  #build(
-    scope: Scope,
-    period: Period,
-    answers: readonly Collected[],
-    dictionary: DescriptorDictionary,
-  ): CollectedFrame {
-    const points: MeasuredPoint[] = [];
-    const gaps: Gap[] = [];
+  /** Made as soon as the answer is there, so that the answer of a large scope need not be kept until all are. */
+  #part(metric: ProcessingMetric, answer: Collected, dictionary: DescriptorDictionary): Part {
+    const fingerprint = this.#pipeline.settings.lookBack > 0 ? fingerprintText(metric, answer) : undefined;
+    if (answer.kind !== 'unmeasurable')
+      return {
+        points: answer.kind === 'measured' ? toPoints(metric, answer.samples, dictionary) : [],
+        fingerprint,
+      };
+    return { points: [], gap: { metric: metric.metric.ratedName, reason: answer.reason }, fingerprint };
+  }
+
+  #join(scope: Scope, period: Period, parts: readonly Part[]): CollectedFrame {
+    const points = parts.flatMap((part) => part.points);
+    const gaps = parts.flatMap(({ gap }) => gap ?? []);
     const fingerprint = this.#pipeline.settings.lookBack > 0 ? createHash('sha256') : undefined;
-    this.#metrics.forEach((metric, index) => {
-      const answer = answers[index]!;
-      if (answer.kind === 'unmeasurable')
-        gaps.push({ metric: metric.metric.ratedName, reason: answer.reason });
-      else if (answer.kind === 'measured') addPoints(points, metric, answer.samples, dictionary);
-      fingerprint?.update(fingerprintText(metric, answer));
-    });
+    for (const part of parts) fingerprint?.update(part.fingerprint ?? '');
     return {
       frame: { source: this.#pipeline.source, scope, period, points, gaps },
       fingerprint: fingerprint?.digest('hex'),
@@ -102,18 +106,22 @@ export class FrameCollector {
   }
 }
 
-function addPoints(
-  points: MeasuredPoint[],
+/** What one metric gives to a frame. */
+interface Part {
+  readonly points: readonly MeasuredPoint[];
+  readonly gap?: Gap;
+  readonly fingerprint: string | undefined;
+}
+
+function toPoints(
   metric: ProcessingMetric,
   samples: readonly Sample[],
   dictionary: DescriptorDictionary,
-): void {
-  for (const sample of samples) {
-    points.push({
-      descriptor: dictionary.intern(metric.facts, sample.groupby, sample.metadata),
-      quantity: metric.convert(sample.value),
-    });
-  }
+): readonly MeasuredPoint[] {
+  return samples.map((sample) => ({
+    descriptor: dictionary.intern(metric.facts, sample.groupby, sample.metadata),
+    quantity: metric.convert(sample.value),
+  }));
 }
 
 /** Text of an answer that does not depend on the order in which a source lists its series. */

@@ -8,7 +8,7 @@ import {
 } from '../../../core/plugin-api/index.js';
 import { Conditions, chunks } from './conditions.js';
 import type { LockedScope } from './scopes.js';
-import { attributesToText, digest, digestKey } from './stored-values.js';
+import { attributesToText, digest, digestKey, digestOfKey } from './stored-values.js';
 
 /** Scopes whose descriptors are remembered. */
 const MAX_SCOPES = 10_000;
@@ -36,18 +36,21 @@ interface Remembered {
   readonly id: number;
 }
 
-/** Equal descriptors, and where they stand. */
+/** Equal descriptors, and where they stand. Their hash is the key that they are kept by. */
 interface Unknown {
   readonly descriptors: Descriptor[];
-  readonly hash: Uint8Array;
   readonly places: number[];
 }
+
+/** Rows that are made at once: with all their texts they are the largest thing that writing a period needs. */
+const ROWS_AT_ONCE = 1_024;
 
 /** Gives descriptors their row numbers: from memory by the object's identity, else from the table, which it completes. */
 export class DescriptorWriter {
   /** By scope row, least recently used first. */
   readonly #memories = new Map<number, ScopeMemory>();
   readonly #ids = new WeakMap<Descriptor, Remembered>();
+  #lastMetric: { readonly metric: string; readonly digest: Uint8Array } | undefined;
 
   /** Row numbers in the order of `descriptors`. The scope must have been locked in `tx`. */
   async resolve(
@@ -59,7 +62,7 @@ export class DescriptorWriter {
     const ids = new Array<number>(descriptors.length);
     const unknown = this.#recallIds(memory, descriptors, ids);
     if (unknown.size === 0) return ids;
-    const found = await this.#find(tx, scope.row, [...unknown.values()]);
+    const found = await this.#find(tx, scope.row, [...unknown.keys()]);
     this.#remember(memory, settle(found, unknown, ids));
     if (unknown.size > 0) memory.additions = await this.#add(tx, scope.row, unknown, ids);
     return ids;
@@ -93,10 +96,9 @@ export class DescriptorWriter {
         ids[place] = remembered.id;
         continue;
       }
-      const hash = digest(canonicalDescriptor(descriptor));
-      const key = digestKey(hash);
+      const key = digestKey(digest(canonicalDescriptor(descriptor)));
       const entry = unknown.get(key);
-      if (entry === undefined) unknown.set(key, { descriptors: [descriptor], hash, places: [place] });
+      if (entry === undefined) unknown.set(key, { descriptors: [descriptor], places: [place] });
       else {
         entry.descriptors.push(descriptor);
         entry.places.push(place);
@@ -108,14 +110,11 @@ export class DescriptorWriter {
   async #find(
     tx: SqlTransaction,
     scopeRow: number,
-    wanted: readonly Unknown[],
+    wanted: readonly string[],
   ): Promise<ReadonlyMap<string, number>> {
     const found = new Map<string, number>();
     for (const some of chunks(wanted)) {
-      const conditions = new Conditions().add('scope = ?', scopeRow).addIn(
-        'hash',
-        some.map(({ hash }) => hash),
-      );
+      const conditions = new Conditions().add('scope = ?', scopeRow).addIn('hash', some.map(digestOfKey));
       const rows = await tx.query(
         `SELECT hash, id FROM ratecat_sql_descriptors ${conditions.where}`,
         conditions.parameters,
@@ -132,14 +131,16 @@ export class DescriptorWriter {
     unknown: Map<string, Unknown>,
     ids: number[],
   ): Promise<Additions> {
-    const added = [...unknown.values()];
-    await tx.insertRows({
-      table: 'ratecat_sql_descriptors',
-      columns: ['scope', 'hash', 'metric_hash', 'metric', 'unit', 'groupby', 'metadata', 'description'],
-      rows: added.map(({ descriptors, hash }) => descriptorRow(scopeRow, hash, descriptors[0]!)),
-      onConflict: { key: ['scope', 'hash'] },
-    });
-    const settled = settle(await this.#find(tx, scopeRow, added), unknown, ids);
+    const added = [...unknown];
+    for (let start = 0; start < added.length; start += ROWS_AT_ONCE) {
+      await tx.insertRows({
+        ...DESCRIPTORS,
+        rows: added
+          .slice(start, start + ROWS_AT_ONCE)
+          .map(([key, { descriptors }]) => this.#row(scopeRow, key, descriptors[0]!)),
+      });
+    }
+    const settled = settle(await this.#find(tx, scopeRow, [...unknown.keys()]), unknown, ids);
     if (unknown.size > 0) {
       throw new UnavailableError(
         'RATECAT_STORAGE_STALE_SNAPSHOT',
@@ -149,6 +150,26 @@ export class DescriptorWriter {
     const revision = randomInt(1, MAX_REVISION);
     await tx.execute('UPDATE ratecat_sql_scopes SET revision = ? WHERE id = ?', [revision, scopeRow]);
     return { revision, ids: settled };
+  }
+
+  #row(scopeRow: number, key: string, descriptor: Descriptor): SqlRow {
+    const { metric, unit, groupby, metadata, description } = descriptor;
+    return [
+      scopeRow,
+      digestOfKey(key),
+      this.#metricDigest(metric),
+      metric,
+      unit,
+      attributesToText(groupby),
+      attributesToText(metadata),
+      description ?? null,
+    ];
+  }
+
+  /** Neighbours mostly share the metric. */
+  #metricDigest(metric: string): Uint8Array {
+    if (this.#lastMetric?.metric !== metric) this.#lastMetric = { metric, digest: digest(metric) };
+    return this.#lastMetric.digest;
   }
 }
 
@@ -168,16 +189,8 @@ function settle(
   return settled;
 }
 
-function descriptorRow(scopeRow: number, hash: Uint8Array, descriptor: Descriptor): SqlRow {
-  const { metric, unit, groupby, metadata, description } = descriptor;
-  return [
-    scopeRow,
-    hash,
-    digest(metric),
-    metric,
-    unit,
-    attributesToText(groupby),
-    attributesToText(metadata),
-    description ?? null,
-  ];
-}
+const DESCRIPTORS = {
+  table: 'ratecat_sql_descriptors',
+  columns: ['scope', 'hash', 'metric_hash', 'metric', 'unit', 'groupby', 'metadata', 'description'],
+  onConflict: { key: ['scope', 'hash'] },
+} as const;

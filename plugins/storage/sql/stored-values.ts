@@ -18,6 +18,11 @@ export function digestKey(value: SqlValue): string {
   return Buffer.from(value as Uint8Array).toString('latin1');
 }
 
+/** The digest that a key of a map was made from. */
+export function digestOfKey(key: string): Uint8Array {
+  return Buffer.from(key, 'latin1');
+}
+
 /** Plain notation without trailing zeros: some engines pad decimals to their column's scale. */
 export function decimalText(value: SqlValue): string {
   const text = String(value);
