@@ -40,6 +40,9 @@ const MEASURING = {
   needs: "the role 'admin' on the project it logs in to",
 };
 
+/** Resources that one search names. */
+const KEYS_PER_SEARCH = 100;
+
 /**
  * Aggregated measures of Gnocchi. `compat: strict` takes the first sub-sample of a period only and drops points whose
  * resource is not found, as CloudKitty does; otherwise all sub-samples count and no point is lost. Source: collectors.md §2.
@@ -134,7 +137,7 @@ export class GnocchiCollector implements Collector<GnocchiMetricOptions> {
     const { metric, scope } = request;
     const names = metric.groupby.includes(scope.key) ? metric.groupby : [...metric.groupby, scope.key];
     const resources =
-      metric.metadata.length === 0 ? undefined : await this.#resourceMetadata(request, signal);
+      metric.metadata.length === 0 ? undefined : await this.#resourceMetadata(measured, request, signal);
     const samples: Sample[] = [];
     for (const { attributes, value } of measured) {
       const metadata = resources === undefined ? [] : this.#metadataOf(attributes, resources, request);
@@ -166,8 +169,30 @@ export class GnocchiCollector implements Collector<GnocchiMetricOptions> {
     return this.#strict ? undefined : metric.metadata.map(() => '');
   }
 
-  /** Wanted metadata of the scope's resources by resource key. Ends when a page brings nothing new. */
+  /** Wanted metadata of the scope's resources by resource key. */
   async #resourceMetadata(
+    measured: readonly Measured[],
+    request: Request,
+    signal: AbortSignal,
+  ): Promise<ReadonlyMap<string, readonly AttributeValue[]>> {
+    const { resource_key } = request.metric.options;
+    const found = new Map(await this.#search(resourcesAround(request, this.#widenSeconds), request, signal));
+    if (this.#strict) return found;
+    // Gnocchi dates a resource by when it first heard of it: after a backlog of Ceilometer that is later than the usage. And
+    // one that went to another project is no longer in this one.
+    const keys = measured.map(({ attributes }) => keyOf(propertyOf(attributes, resource_key)));
+    const missing = [...new Set(keys)].filter((key) => !found.has(key));
+    for (let start = 0; start < missing.length; start += KEYS_PER_SEARCH) {
+      const some = missing.slice(start, start + KEYS_PER_SEARCH);
+      for (const [key, metadata] of await this.#search({ in: { [resource_key]: some } }, request, signal))
+        found.set(key, metadata);
+    }
+    return found;
+  }
+
+  /** Ends when a page brings nothing new. */
+  async #search(
+    filter: object,
     request: Request,
     signal: AbortSignal,
   ): Promise<ReadonlyMap<string, readonly AttributeValue[]>> {
@@ -183,7 +208,7 @@ export class GnocchiCollector implements Collector<GnocchiMetricOptions> {
           ['sort', `${resource_key}:asc`],
           ...(marker === undefined ? [] : [['marker', marker] as const]),
         ] as ReadonlyArray<readonly [string, string]>,
-        body: this.#resourceSearch(request),
+        body: filter,
         purpose: MEASURING,
       };
       for await (const page of this.#client.search(search, signal)) {
@@ -196,22 +221,19 @@ export class GnocchiCollector implements Collector<GnocchiMetricOptions> {
     } while (resources.size > before && resource_key === 'id');
     return resources;
   }
+}
 
-  /** Widened by a period on both sides, so that late measures of a deleted resource still find it. */
-  #resourceSearch({ period, scope }: Request): unknown {
-    return {
-      and: [
-        {
-          or: [
-            { '=': { ended_at: null } },
-            { '>=': { ended_at: isoInstant(period.begin - this.#widenSeconds) } },
-          ],
-        },
-        { '<=': { started_at: isoInstant(period.end + this.#widenSeconds) } },
-        { '=': { [scope.key]: scope.id } },
-      ],
-    };
-  }
+/** Widened by a period on both sides, so that late measures of a deleted resource still find it. */
+function resourcesAround({ period, scope }: Request, widenSeconds: number): object {
+  return {
+    and: [
+      {
+        or: [{ '=': { ended_at: null } }, { '>=': { ended_at: isoInstant(period.begin - widenSeconds) } }],
+      },
+      { '<=': { started_at: isoInstant(period.end + widenSeconds) } },
+      { '=': { [scope.key]: scope.id } },
+    ],
+  };
 }
 
 interface Measured {

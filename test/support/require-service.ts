@@ -14,6 +14,7 @@ const PROGRAMS = {
   influxdb: ['/usr/bin/influxd'],
   rabbitmq: ['/usr/lib/rabbitmq/bin/rabbitmq-server'],
   'oslo-messaging': ['/usr/lib/python3/dist-packages/oslo_messaging/__init__.py'],
+  ceilometer: ['/usr/bin/ceilometer-agent-notification'],
   mandoc: ['/usr/bin/mandoc'],
   groff: ['/usr/bin/groff'],
 } as const;

@@ -361,6 +361,27 @@ test('a point whose resource is not found is kept with empty metadata; strict dr
   }
 });
 
+test('a resource that was dated after its usage, or moved to another project, is found by its id; strict has no such search', async () => {
+  const answer: CannedAnswer = (request, url) => {
+    if (url.pathname.endsWith('/aggregates')) return measured;
+    if (url.searchParams.has('marker')) return '[]';
+    const isById = JSON.stringify(request).includes('\\"in\\"');
+    return JSON.stringify([isById ? { id: 'r1', flavor: 'm1' } : { id: 'r2', flavor: 'm2' }]);
+  };
+  const { collected, http } = await ask(answer, { metadata: ['flavor'] });
+  assert.deepEqual(
+    (collected as { samples: readonly Sample[] }).samples.map(({ metadata }) => metadata.get('flavor')),
+    ['m1', 'm2'],
+  );
+  const bodies = http.requests.map(({ body }) => JSON.parse(body ?? 'null'));
+  assert.deepEqual(bodies.filter((body) => 'in' in body).at(0), { in: { id: ['r1'] } });
+  const found = await samplesOf(answer, { metadata: ['flavor'], ...strict });
+  assert.deepEqual(
+    found.map(({ groupby }) => groupby.get('id')),
+    ['r2'],
+  );
+});
+
 test('a server that ignores the marker does not keep the search going', async () => {
   const { http } = await ask(
     (_, url) => (url.pathname.endsWith('/aggregates') ? measured : '[{"id":"r1"},{"id":"r2"}]'),

@@ -92,7 +92,7 @@ const METRIC_OPTIONS: Readonly<Record<string, z.ZodType>> = {
   }),
   'openstack.metrics.yml': z.strictObject({
     resource_type: text,
-    aggregation_method: z.enum(['mean', 'max']).default('max'),
+    aggregation_method: z.enum(['mean', 'max', 'rate:mean']).default('max'),
     force_granularity: z.number().int().default(3600),
   }),
   'prometheus.metrics.yml': z.strictObject({
