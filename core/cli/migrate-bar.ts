@@ -11,11 +11,11 @@ export const silentProgress: MigrationProgress = {
 export function migrationBar(stream: NodeJS.WriteStream): MigrationProgress {
   let bar: SingleBar | undefined;
   return {
-    begin(what, points, done) {
+    begin(what: string, total: number, done: number) {
       bar = new SingleBar(
         {
           stream,
-          format: `${what} {bar} {percentage}% | {value}/{total} points | {duration_formatted}, {eta_formatted} to go`,
+          format: `${what} {bar} {percentage}% | {value}/{total} ${what === 'reading' ? 'bytes' : 'points'} | {duration_formatted}, {eta_formatted} to go`,
           fps: 8,
           clearOnComplete: true,
           hideCursor: true,
@@ -25,9 +25,9 @@ export function migrationBar(stream: NodeJS.WriteStream): MigrationProgress {
         },
         Presets.shades_classic,
       );
-      bar.start(points, done);
+      bar.start(total, done);
     },
-    advance: (points) => bar?.increment(points),
+    advance: (amount) => bar?.increment(amount),
     end() {
       bar?.stop();
       bar = undefined;

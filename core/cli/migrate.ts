@@ -18,6 +18,7 @@ interface Options extends SourceOptions {
   readonly pipeline?: string;
   readonly rulesOnly?: true;
   readonly framesOnly?: true;
+  readonly frameFiles?: readonly string[];
   readonly dryRun?: true;
   readonly since?: string;
   readonly until?: string;
@@ -45,6 +46,13 @@ export function define(command: Command, cli: Cli): void {
     .option('--pipeline <name>', 'pipeline that goes on rating, where the configuration has several')
     .addOption(new Option('--rules-only', 'rules and module states').conflicts('framesOnly'))
     .option('--frames-only', 'scope states, reprocessing and rated frames')
+    .addOption(
+      new Option(
+        '--frame-files <file...>',
+        'files with the rated frames, where CloudKitty kept them outside its database: line protocol of InfluxDB, or NDJSON of ' +
+          'Elasticsearch or OpenSearch; may be packed by gzip',
+      ).conflicts('rulesOnly'),
+    )
     .option('--since <time>', 'rated frames from this instant on')
     .option('--until <time>', 'rated frames up to, not including, this instant')
     .option('--dry-run', 'say what would change, and change nothing')
@@ -57,6 +65,10 @@ export function define(command: Command, cli: Cli): void {
         [
           'ratecat migrate from-cloudkitty --from-file /root/cloudkitty.url',
           'move in; before the first start',
+        ],
+        [
+          'ratecat migrate from-cloudkitty --from-file /root/cloudkitty.url --frame-files export.lp.gz',
+          'frames out of an export of InfluxDB',
         ],
       ),
     )
@@ -78,6 +90,8 @@ async function fromCloudkitty(cli: Cli, options: Options): Promise<number> {
           pipeline,
           metrics,
           source,
+          frameFiles: options.frameFiles,
+          folder: config.dataFolder,
           clock: systemClock,
           author: author(),
           progress: process.stderr.isTTY === true ? migrationBar(process.stderr) : silentProgress,

@@ -3,6 +3,7 @@ import type { Calendar, Clock, Instant, SqlDatabase, Storage } from '../plugin-a
 import type { ModuleStates } from '../rating/module-states.js';
 import type { LoadedModule } from '../rating/rule-sets.js';
 import { FrameBuilder, type MetricAttributes } from './frame-builder.js';
+import { type FrameFiles, openFrameFiles, sizeOfFiles } from './frame-files.js';
 import { FramesImport, type FramesReport } from './import-frames.js';
 import { RulesImport, type RulesReport } from './import-rules.js';
 import { type Frontiers, StatesImport, type StatesReport, type TargetPipeline } from './import-states.js';
@@ -15,12 +16,18 @@ import { type VerifiedGroup, verify } from './verification.js';
 /** What is shown while the work goes on. */
 export interface MigrationProgress {
   begin(what: 'taking over' | 'verifying', points: number, done: number): void;
-  advance(points: number): void;
+  begin(what: 'reading', bytes: number, done: 0): void;
+  /** By points or bytes. */
+  advance(amount: number): void;
   end(): void;
 }
 
 export interface MigrationParts {
   readonly source: SourceDatabase;
+  /** Files with the rated frames, where CloudKitty kept them outside its database. */
+  readonly frameFiles?: readonly string[] | undefined;
+  /** For what has to be put in order first. */
+  readonly folder: string;
   readonly database: SqlDatabase;
   readonly storage: Storage;
   readonly calendar: Calendar;
@@ -61,16 +68,75 @@ export async function migrateFromCloudkitty(
   const { dryRun } = order;
   const rules = order.rules ? await new RulesImport({ ...parts, schema, dryRun }).run(signal) : undefined;
   if (!order.frames) return { rules, states: undefined, frames: undefined, groups: [] };
-  const rows = new RatedRows(parts.source, schema);
-  const origin = createHash('sha256')
-    .update(JSON.stringify([parts.source.identity, parts.pipeline.source, parts.pipeline.scopeKey]))
-    .digest('hex');
-  const progress = new ProgressStore(origin);
+  if (parts.frameFiles === undefined)
+    return {
+      rules,
+      ...(await takeOverFrames(parts, order, { schema, source: parts.source, rowsOf: schema }, signal)),
+    };
+  const files = await readFiles(parts, parts.frameFiles, signal);
+  try {
+    const rowsOf = await SourceSchema.read(files.source);
+    return {
+      rules,
+      ...(await takeOverFrames(parts, order, { schema, source: files.source, rowsOf }, signal)),
+    };
+  } finally {
+    await files.close();
+  }
+}
+
+async function readFiles(
+  { pipeline, folder, progress }: MigrationParts,
+  files: readonly string[],
+  signal: AbortSignal,
+): Promise<FrameFiles> {
+  progress.begin('reading', sizeOfFiles(files), 0);
+  try {
+    return await openFrameFiles(
+      {
+        files,
+        folder,
+        scopeKey: pipeline.scopeKey,
+        periodSeconds: pipeline.periodSeconds,
+        onBytes: (bytes) => progress.advance(bytes),
+      },
+      signal,
+    );
+  } finally {
+    progress.end();
+  }
+}
+
+interface FramesSource {
+  /** Of the database with the states. */
+  readonly schema: SourceSchema;
+  /** The database with the frames. */
+  readonly source: SourceDatabase;
+  readonly rowsOf: SourceSchema;
+}
+
+async function takeOverFrames(
+  parts: MigrationParts,
+  order: MigrationOrder,
+  { schema, source, rowsOf }: FramesSource,
+  signal: AbortSignal,
+): Promise<Omit<MigrationReport, 'rules'>> {
+  const { dryRun } = order;
+  const rows = new RatedRows(source, rowsOf);
+  const progress = new ProgressStore(originOf(parts));
   const states = new StatesImport({ ...parts, schema, rows, progress, dryRun });
   const { report, frontiers } = await states.run(signal);
-  if (!rows.exists) return { rules, states: report, frames: undefined, groups: [] };
-  const migration = new FramesMigration({ ...parts, rows, states, store: progress, frontiers }, order);
-  return { rules, states: report, ...(await migration.run(signal)) };
+  if (!rows.exists) return { states: report, frames: undefined, groups: [] };
+  // How far frames were read says nothing about those of the database.
+  const store = source === parts.source ? progress : new ProgressStore(originOf(parts, 'files'));
+  const migration = new FramesMigration({ ...parts, rows, states, store, frontiers }, order);
+  return { states: report, ...(await migration.run(signal)) };
+}
+
+function originOf({ source, pipeline }: MigrationParts, ...more: readonly string[]): string {
+  return createHash('sha256')
+    .update(JSON.stringify([source.identity, pipeline.source, pipeline.scopeKey, ...more]))
+    .digest('hex');
 }
 
 interface FramesParts extends MigrationParts {
