@@ -25,6 +25,8 @@ export interface BenchDatabase {
   rawWriter(): Promise<RawWriter>;
   /** Size on disk, everything written back. Close other connections before. */
   bytes(): Promise<number>;
+  /** By table, indexes included. */
+  tableBytes(): Promise<ReadonlyMap<string, number>>;
 }
 
 export const STORAGE_TABLES = [{ module: 'storage/sql', migrations: sqlStorage.migrations! }];
@@ -54,6 +56,17 @@ export async function sqliteEngine(): Promise<BenchEngine> {
           database.close();
           return statSync(path).size;
         },
+        async tableBytes() {
+          const database = new Database(path);
+          const rows = database
+            .prepare(
+              `SELECT m.tbl_name AS name, SUM(d.pgsize) AS bytes FROM dbstat d
+               JOIN sqlite_master m ON m.name = d.name GROUP BY m.tbl_name`,
+            )
+            .all() as { readonly name: string; readonly bytes: number }[];
+          database.close();
+          return new Map(rows.map(({ name, bytes }) => [name, bytes]));
+        },
       };
     },
     stop: () => rm(folder, { recursive: true, force: true }),
@@ -80,6 +93,20 @@ export async function mariadbEngine(): Promise<BenchEngine> {
             [`${name}/%`],
           );
           return Number(rows[0]?.bytes ?? 0);
+        },
+        async tableBytes() {
+          const tables = await server.query(
+            'SELECT table_name AS name FROM information_schema.tables WHERE table_schema = ?',
+            [name],
+          );
+          for (const table of tables) await server.query(`ANALYZE TABLE \`${name}\`.\`${table.name}\``);
+          // Files are enlarged by several megabytes at once; what is used tells more.
+          const rows = await server.query(
+            `SELECT table_name AS name, data_length + index_length AS bytes FROM information_schema.tables
+             WHERE table_schema = ?`,
+            [name],
+          );
+          return new Map(rows.map((row) => [String(row.name), Number(row.bytes)]));
         },
       };
     },

@@ -18,6 +18,7 @@ import { describeMachine, machineLine } from './machine.js';
 import { benchCatchUp, benchProcessors } from './processors.js';
 import { benchReference, besideReference } from './reference.js';
 import { benchRules } from './rules.js';
+import { benchScaling } from './scaling.js';
 import { benchEventLoop, benchHistory, benchSize, benchWriting } from './storage.js';
 
 interface Bench {
@@ -68,7 +69,7 @@ const longest = Number(options.history ?? (options.quick ? 1e5 : 1e6));
 const growth = [0, ...[1e5, 1e6, 1e7].filter((points) => points < longest), longest];
 
 /** Taken only when they are asked for by name: minutes each. */
-const LONG = ['beside', 'processors', 'year'];
+const LONG = ['beside', 'processors', 'year', 'scaling'];
 
 const begin = performance.now();
 const machine = describeMachine();
@@ -139,6 +140,18 @@ function benches(): readonly Bench[] {
       name: 'year',
       title: 'Catching up',
       run: () => onEngines((engine) => benchCatchUp(engine, options.quick ? 200 : 8_760)),
+    },
+    {
+      name: 'scaling',
+      title: 'Scale model: learnt from 10,000 resources, compared with others',
+      run: () =>
+        onEngines((engine) =>
+          benchScaling(engine, [
+            { resources: 10_000, hours: options.quick ? 6 : 48 },
+            { resources: 100, hours: options.quick ? 720 : 8_760 },
+            { resources: options.quick ? 20_000 : 1_000_000, hours: 2 },
+          ]),
+        ),
     },
     {
       name: 'api',
