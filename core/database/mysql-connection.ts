@@ -1,17 +1,11 @@
-import { readFile } from 'node:fs/promises';
 import mysql, { type Connection, type ConnectionOptions, type FieldPacket } from 'mysql2';
-import {
-  type BulkInsert,
-  ConfigError,
-  type SqlResult,
-  type SqlRow,
-  type SqlValue,
-} from '../plugin-api/index.js';
-import type { MysqlHost, MysqlTls, MysqlUrl } from './database-url.js';
+import { type BulkInsert, type SqlResult, type SqlRow, type SqlValue } from '../plugin-api/index.js';
+import type { MysqlHost, MysqlUrl } from './database-url.js';
 import { MYSQL_COLLATION, mysqlDialect } from './dialects.js';
 import { exactInteger } from './exact-integer.js';
 import { blockSize, flatValues, insertStatements } from './insert-statement.js';
-import { classify } from './mysql-errors.js';
+import { classify, packetTooLarge } from './mysql-errors.js';
+import { nameForCertificate, tlsOptions } from './mysql-tls.js';
 
 export interface MysqlConnectionOptions {
   readonly lockTimeoutMs: number;
@@ -24,6 +18,8 @@ const KEEP_ALIVE_DELAY_MS = 10_000;
 const ROWS_PER_INSERT = 1_000;
 const MAX_PARAMETERS = 65_535;
 const STREAM_ROWS = 500;
+/** Command, statement number and flags. */
+const PACKET_OVERHEAD = 64;
 /** A report may be read slowly; the server would cut the connection after one minute. */
 const SLOW_READER_SECONDS = 600;
 const TYPE_LONGLONG = 8;
@@ -72,6 +68,7 @@ export class MysqlConnection {
     signal?: AbortSignal,
   ): Promise<MysqlConnection> {
     const driver = mysql.createConnection(await driverOptions(url, host, options.connectTimeoutMs));
+    nameForCertificate(driver, host);
     const connection = new MysqlConnection(driver, options.statementTimeoutMs);
     try {
       await connection.#connect(options.connectTimeoutMs, signal);
@@ -113,6 +110,7 @@ export class MysqlConnection {
     for (let start = 0; start < rows.length; ) {
       const fitting = rowsThatFit(rows, start, fullBlock, this.#maxPacketBytes / 2);
       const count = blockSize(fitting, fullBlock);
+      if (count === 1) this.#assertFits('', rows[start]!);
       const values = flatValues(rows, start, count, binaryParameter);
       await this.#command((done) => this.#connection.execute({ sql: statement(count), values }, done), {
         timeoutMs: this.#statementTimeoutMs,
@@ -209,11 +207,25 @@ export class MysqlConnection {
       // Building an index on a big table may take hours.
       return this.#text(sql, undefined, signal);
     }
+    this.#assertFits(sql, parameters);
     const values = parameters.map(typedParameter);
     return this.#command((done) => this.#connection.execute({ sql, values }, done), {
       timeoutMs: this.#statementTimeoutMs,
       signal,
     });
+  }
+
+  /** The server would cut the connection, which looks like a fault of the network. */
+  #assertFits(sql: string, values: readonly SqlValue[]): void {
+    let bound = 3 * sql.length;
+    for (const value of values) bound += valueBytes(value);
+    if (bound <= this.#maxPacketBytes) return;
+    // Text and values travel in packets of their own.
+    const bytes = Math.max(
+      Buffer.byteLength(sql),
+      values.reduce<number>((sum, value) => sum + exactBytes(value), 0),
+    );
+    if (bytes + PACKET_OVERHEAD > this.#maxPacketBytes) throw packetTooLarge(bytes, this.#maxPacketBytes);
   }
 
   #text(sql: string, timeoutMs: number | undefined, signal: AbortSignal | undefined): Promise<Answer> {
@@ -295,28 +307,6 @@ async function driverOptions(
   };
 }
 
-async function tlsOptions(tls: MysqlTls): Promise<object> {
-  return {
-    ...(tls.ca === undefined ? {} : { ca: await pem(tls.ca, 'ssl_ca') }),
-    ...(tls.cert === undefined ? {} : { cert: await pem(tls.cert, 'ssl_cert') }),
-    ...(tls.key === undefined ? {} : { key: await pem(tls.key, 'ssl_key') }),
-    rejectUnauthorized: tls.verify !== 'none',
-    verifyIdentity: tls.verify === 'identity',
-  };
-}
-
-async function pem(path: string, parameter: string): Promise<Buffer> {
-  try {
-    return await readFile(path);
-  } catch (cause) {
-    throw new ConfigError(
-      'RATECAT_DATABASE_URL_INVALID',
-      `The file ${path}, named by ${parameter} in database.url, cannot be read (${(cause as Error).message}).`,
-      { cause },
-    );
-  }
-}
-
 /** The driver would send numbers as floating point, which LIMIT refuses and which turns arithmetic inexact. */
 function typedParameter(value: SqlValue) {
   if (typeof value === 'number') return mysql.TypedParameter.LONGLONG(exactInteger(value));
@@ -366,4 +356,8 @@ function rowsThatFit(rows: readonly SqlRow[], start: number, most: number, maxBy
 function valueBytes(value: SqlValue): number {
   if (typeof value === 'string') return 12 + 3 * value.length;
   return value instanceof Uint8Array ? 12 + value.byteLength : 24;
+}
+
+function exactBytes(value: SqlValue): number {
+  return typeof value === 'string' ? 12 + Buffer.byteLength(value) : valueBytes(value);
 }

@@ -17,8 +17,8 @@ export interface MysqlError extends Error {
  */
 export type MysqlFailure = 'again' | 'elsewhere' | 'lost' | 'failed';
 
-/** Deadlock or failed certification, lock time-out, error during COMMIT, record changed since the snapshot. */
-const AGAIN = new Set([1213, 1205, 1180, 1020]);
+/** Deadlock or failed certification, lock time-out, error during COMMIT, record changed since the snapshot, KILL QUERY. */
+const AGAIN = new Set([1213, 1205, 1180, 1020, 1317]);
 /** Node not synced with its cluster, or read-only. */
 const ELSEWHERE = new Set([1047, 1290, 1836]);
 /** Shutdown, killed, idle for too long, packets lost on the way. */
@@ -43,12 +43,16 @@ export function classify(error: unknown): MysqlFailure {
   return 'failed';
 }
 
-const REFUSED = new Set([1044, 1045, 1130, 1142, 1143, 1227, 1251, 1698, 1820, 1862]);
+const TLS_REQUIRED = 3159;
+const REFUSED = new Set([1044, 1045, 1130, 1142, 1143, 1227, 1251, 1698, 1820, 1862, TLS_REQUIRED]);
 const UNKNOWN_DATABASE = 1049;
+/** The driver's, when a server asks for the password itself; it does not get it. */
+const CLEAR_PASSWORD_WANTED = 'MYSQL_CLEAR_PASSWORD_NOT_ENABLED';
 /** Disk full, table full. */
 const FULL = new Set([1021, 1114]);
 const READ_ONLY = new Set([1036, 1290, 1792, 1836]);
-const LOCKED = new Set([1205, 1213]);
+const LOCKED = new Set([1205, 1213, 1317]);
+const PACKET_TOO_LARGE = 1153;
 const OVERFLOW = new Set([1264, 1690]);
 const CONSTRAINTS: ReadonlyMap<number, string> = new Map([
   [1062, 'unique'],
@@ -88,6 +92,13 @@ export function translateMysqlError(error: unknown, url: MysqlUrl, sql?: string)
     );
   }
   if (REFUSED.has(errno) || errno === UNKNOWN_DATABASE || isTlsFailure(error)) return refused(error, url);
+  if (errno === PACKET_TOO_LARGE) {
+    return new DataError(
+      'RATECAT_DATABASE_PACKET_TOO_LARGE',
+      `${where} refused a packet (${error.message}). Raise max_allowed_packet on the server, to 16M or more.`,
+      options,
+    );
+  }
   if (FULL.has(errno) || /\berr(?:or|code|no):? "?28\b|No space left/i.test(error.message)) {
     return new UnavailableError(
       'RATECAT_DATABASE_FULL',
@@ -129,10 +140,15 @@ export function connectError(url: MysqlUrl, failures: readonly (readonly [MysqlH
   );
 }
 
-/** The server knows us and says no: another host would say the same. */
-export function isRefusal(error: unknown): boolean {
-  const { errno } = error as MysqlError;
-  return errno === UNKNOWN_DATABASE || REFUSED.has(errno ?? 0) || isTlsFailure(error as MysqlError);
+/** Somebody has to correct the URL, or what it is about. */
+function isRefusal(error: unknown): boolean {
+  return isRefusedByServer(error) || isTlsFailure(error as MysqlError);
+}
+
+/** The server knows us and says no: another host would say the same. Each host has a certificate of its own, though. */
+export function isRefusedByServer(error: unknown): boolean {
+  const { errno, code } = error as MysqlError;
+  return errno === UNKNOWN_DATABASE || REFUSED.has(errno ?? 0) || code === CLEAR_PASSWORD_WANTED;
 }
 
 export function unknownCommit(url: MysqlUrl, cause: unknown): Error {
@@ -140,6 +156,16 @@ export function unknownCommit(url: MysqlUrl, cause: unknown): Error {
     'RATECAT_COMMIT_UNKNOWN',
     `The connection to ${describe(url)} was lost while a transaction was being committed: it may or may not have been kept.`,
     { cause, details: { ambiguous: true } },
+  );
+}
+
+/** One value, or one row, is too large for the server; what is only much is split. */
+export function packetTooLarge(bytes: number, limit: number, cause?: unknown): Error {
+  return new DataError(
+    'RATECAT_DATABASE_PACKET_TOO_LARGE',
+    `The database takes at most ${limit} bytes at once, and one row or statement has ${bytes}. Raise max_allowed_packet ` +
+      'on the server, to 16M or more; new connections take it up by themselves.',
+    { cause },
   );
 }
 
@@ -183,10 +209,19 @@ function refused(error: MysqlError, url: MysqlUrl): Error {
       { cause: error },
     );
   }
+  if (error.code === CLEAR_PASSWORD_WANTED) {
+    return new RejectedError(
+      'RATECAT_DATABASE_REFUSED',
+      `The server of ${where} wants the password in clear (mysql_clear_password), which is never sent. ` +
+        `Give user '${url.user}' another authentication plugin, and make sure that this is the right server.`,
+      { cause: error },
+    );
+  }
+  const withoutTls = url.tls === undefined ? ' If the server asks for TLS, add ?ssl_ca=FILE.' : '';
   return new RejectedError(
     'RATECAT_DATABASE_REFUSED',
     `${where} refused user '${url.user}' (${error.errno}: ${error.message}). Check user and password in database.url, ` +
-      `and grant the user all privileges on \`${url.database}\`.`,
+      `and grant the user all privileges on \`${url.database}\`.${withoutTls}`,
     { cause: error },
   );
 }

@@ -1,7 +1,7 @@
 import { isRatecatError, UnavailableError } from '../plugin-api/index.js';
 import type { MysqlHost, MysqlUrl } from './database-url.js';
 import { MysqlConnection, type MysqlConnectionOptions } from './mysql-connection.js';
-import { closedError, connectError, describe, isRefusal } from './mysql-errors.js';
+import { closedError, connectError, describe, isRefusedByServer } from './mysql-errors.js';
 
 export interface MysqlPoolOptions extends MysqlConnectionOptions {
   readonly maxConnections: number;
@@ -93,7 +93,7 @@ export class MysqlPool {
         signal?.throwIfAborted();
         if (isRatecatError(error)) throw error;
         failures.push([host, error]);
-        if (isRefusal(error)) break;
+        if (isRefusedByServer(error)) break;
       }
     }
     throw connectError(this.#url, failures);

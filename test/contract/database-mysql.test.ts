@@ -311,8 +311,8 @@ describe('MariaDB', () => {
     await other.stop();
   });
 
-  test('a failed certification and a failed commit run the transaction again', async () => {
-    for (const errno of [1213, 1180]) {
+  test('a failed certification, a failed commit and an interrupted statement run the transaction again', async () => {
+    for (const errno of [1213, 1180, 1317]) {
       let runs = 0;
       await database.transaction(async (tx) => {
         await addTo(tx, 2);
@@ -322,8 +322,58 @@ describe('MariaDB', () => {
     }
     assert.deepEqual(await pairs(), [
       [1, 0],
-      [2, 2],
+      [2, 3],
     ]);
+  });
+
+  test('rows are split to fit a small max_allowed_packet; a row that cannot be split is refused by name', async () => {
+    await database.transaction((tx) =>
+      tx.execute(
+        `CREATE TABLE wide (k BIGINT NOT NULL PRIMARY KEY, v ${tx.dialect.longText})${tx.dialect.tableOptions()}`,
+      ),
+    );
+    for (const limit of [16_384, 65_536]) {
+      await server.query(`SET GLOBAL max_allowed_packet = ${limit}`);
+      try {
+        const small = await open(`127.0.0.1:${server.port}`);
+        assert.deepEqual(await small.query('SELECT @@max_allowed_packet'), [[limit]]);
+        const columns = ['k', 'v'];
+        const rows = Array.from({ length: 3_000 }, (_, k) => [k, `${'é'.repeat(100)}${k}`]);
+        await small.transaction(async (tx) => {
+          await tx.execute('DELETE FROM wide');
+          await tx.insertRows({ table: 'wide', columns, rows });
+        });
+        assert.deepEqual(await small.query('SELECT COUNT(*), SUM(LENGTH(v) > 200) FROM wide'), [
+          [3_000, 3_000],
+        ]);
+        const refusal = {
+          code: 'RATECAT_DATABASE_PACKET_TOO_LARGE',
+          kind: 'data',
+          message: /max_allowed_packet/,
+        };
+        const big = 'x'.repeat(limit);
+        const write = (value: string) =>
+          small.transaction(async (tx) => {
+            await addTo(tx, 1);
+            await tx.insertRows({
+              table: 'wide',
+              columns,
+              rows: [
+                [10_000, 'short'],
+                [10_001, value],
+              ],
+            });
+          });
+        await assert.rejects(write(big), refusal);
+        await assert.rejects(small.query('SELECT ?', [big]), refusal);
+        assert.deepEqual(await small.query('SELECT COUNT(*) FROM wide'), [[3_000]], 'nothing was kept');
+        await write('x'.repeat(limit - 200));
+        await write('y').catch((error) => assert.equal(error.code, 'RATECAT_DATABASE_CONSTRAINT'));
+      } finally {
+        await server.query('SET GLOBAL max_allowed_packet = 16777216');
+      }
+    }
+    assert.deepEqual(await database.query('SELECT v FROM pairs WHERE k = 1'), [[2]]);
   });
 
   test('a full disk is reported as such', async () => {

@@ -1,9 +1,8 @@
 import assert from 'node:assert/strict';
-import { spawn, spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { appendFileSync, openSync, rmSync, writeFileSync } from 'node:fs';
-import { mkdtemp, readFile, rm, stat } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { openSync, writeFileSync } from 'node:fs';
+import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
 import { openDatabase } from '../../core/database/open-database.js';
@@ -18,51 +17,12 @@ import {
   statusOf,
   waitUntil,
 } from '../support/small-daemon.js';
+import { canMount, run, smallDisk } from '../support/small-disk.js';
 
 const PERIODS = 300;
 const START = lastDue() - PERIODS * 3600;
 const SCOPES = ['alpha', 'beta'];
 const FULL = /No space is left|SQLITE_IOERR_WRITE|Syncing the database \S+ failed/;
-
-function run(program: string, ...args: readonly string[]): void {
-  const { status, stderr } = spawnSync(program, args, { encoding: 'utf8' });
-  if (status !== 0) throw new Error(`${program} ${args.join(' ')}: ${stderr}`);
-}
-
-/** A file system of its own, small enough to fill up. */
-async function smallDisk(megabytes: number) {
-  const folder = await mkdtemp(join(tmpdir(), 'ratecat-disk-'));
-  run('mount', '-t', 'tmpfs', '-o', `size=${megabytes}m`, 'ratecat-test', folder);
-  const ballast = join(folder, 'ballast');
-  return {
-    folder,
-    /** Takes every byte that is left; gives the error number that says so. */
-    fill(): string {
-      for (const size of [65_536, 4096, 1]) {
-        try {
-          for (;;) appendFileSync(ballast, Buffer.alloc(size));
-        } catch (error) {
-          if (size === 1) return (error as NodeJS.ErrnoException).code ?? '';
-        }
-      }
-      return '';
-    },
-    free: () => rmSync(ballast),
-    async remove() {
-      run('umount', '-l', folder);
-      await rm(folder, { recursive: true, force: true });
-    },
-  };
-}
-
-/** Mounting is for root. On a developer's machine its absence is named; where `CI` is set it is an error. */
-function canMount(): boolean {
-  if (process.getuid?.() === 0) return true;
-  const advice = 'a full file system needs root (mount tmpfs)';
-  if (process.env.CI) throw new Error(`tests cannot run: ${advice}`);
-  process.stderr.write(`NOT RUN: ${advice}; the file size limit stands in for it\n`);
-  return false;
-}
 
 async function quickCheck(url: string): Promise<string> {
   const database = await openDatabase(url);

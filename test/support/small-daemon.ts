@@ -3,6 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import { openDatabase } from '../../core/database/open-database.js';
 import { Decimal } from '../../core/plugin-api/index.js';
 import { Command, ROOT, ratecat, writeConfig } from './daemon.js';
 import { type StoredPrice, storedPrices } from './stored-prices.js';
@@ -178,7 +179,19 @@ export async function waitUntil(
   }
 }
 
+/** Periods with usage; 0 while there is no database yet. Asked again and again, so it reads no points. */
 export async function periodsStored(url: string): Promise<number> {
-  const rows = await storedPrices(url).catch(() => []);
-  return new Set(rows.map(({ scope, begin }) => `${scope} ${begin}`)).size;
+  try {
+    const database = await openDatabase(url);
+    try {
+      const rows = await database.query(
+        'SELECT COUNT(*) FROM ratecat_sql_frames WHERE points > 0 AND scope > 0',
+      );
+      return Number(rows[0]![0]);
+    } finally {
+      await database.close();
+    }
+  } catch {
+    return 0;
+  }
 }

@@ -23,6 +23,8 @@ export interface Command {
   readonly environment?: Readonly<Record<string, string>>;
   /** Runs as this user; only root may ask for it. */
   readonly user?: string | undefined;
+  /** Runs in this network namespace; only root may ask for it. */
+  readonly namespace?: string | undefined;
 }
 
 interface Running {
@@ -154,7 +156,10 @@ function spawnCommand(command: Command): Running {
   const log = openSync(logFile(command), 'a');
   // The kernel ends the service when this process dies, even by SIGKILL, when no handler of ours can run.
   const guard = ['--pdeathsig', 'KILL', ...asUser(command.user), '--'];
-  const child = spawn('/usr/bin/setpriv', [...guard, command.program, ...command.arguments], {
+  const inNamespace =
+    command.namespace === undefined ? [] : ['/usr/sbin/ip', 'netns', 'exec', command.namespace];
+  const [first, ...rest] = [...inNamespace, '/usr/bin/setpriv', ...guard, command.program];
+  const child = spawn(first!, [...rest, ...command.arguments], {
     cwd: command.folder,
     env: serviceEnvironment(command),
     stdio: ['ignore', log, log],

@@ -1,5 +1,6 @@
 import { freePort } from './free-port.js';
 import { type Mariadb, startMariadb } from './mariadb.js';
+import type { TestNetwork } from './network.js';
 import { poll } from './poll.js';
 
 const PROVIDER = '/usr/lib/galera/libgalera_smm.so';
@@ -9,18 +10,21 @@ const SUSPECT = 'PT3S';
 
 export interface GaleraOptions {
   readonly nodes?: number;
+  /** Puts each node into a namespace of its own; by default all are on loopback. */
+  readonly network?: TestNetwork | undefined;
 }
 
 /** Several MariaDB servers of Debian's packages on loopback as one Galera cluster; each takes writes. */
-export async function startGalera({ nodes: count = 3 }: GaleraOptions = {}): Promise<Galera> {
+export async function startGalera({ nodes: count = 3, network }: GaleraOptions = {}): Promise<Galera> {
   const ports = await Promise.all(
-    Array.from({ length: count }, async () => ({
+    Array.from({ length: count }, async (_, index) => ({
+      host: network?.places[index]?.address ?? HOST,
       group: await freePort(),
       ist: await freePort(),
       sst: await freePort(),
     })),
   );
-  const address = `gcomm://${ports.map(({ group }) => `${HOST}:${group}`).join(',')}`;
+  const address = `gcomm://${ports.map(({ host, group }) => `${host}:${group}`).join(',')}`;
   const nodes: Mariadb[] = [];
   const galera = new Galera(nodes);
   try {
@@ -29,6 +33,8 @@ export async function startGalera({ nodes: count = 3 }: GaleraOptions = {}): Pro
         await startMariadb({
           arguments: settings(index, port, address),
           firstStart: index === 0 ? ['--wsrep-new-cluster'] : [],
+          joins: index > 0,
+          place: network?.places[index],
         }),
       );
     }
@@ -57,7 +63,7 @@ export class Galera {
   url(database: string, first = 0): string {
     const [one] = this.nodes;
     const order = this.nodes.map((_node, index) => this.nodes[(first + index) % this.nodes.length]!);
-    const hosts = order.map(({ port }) => `${HOST}:${port}`).join(',');
+    const hosts = order.map(({ host, port }) => `${host}:${port}`).join(',');
     return `mysql://${one!.user}:${one!.password}@${hosts}/${database}`;
   }
 
@@ -86,17 +92,20 @@ export class Galera {
 }
 
 interface NodePorts {
+  readonly host: string;
   readonly group: number;
   readonly ist: number;
   readonly sst: number;
 }
 
-function settings(index: number, { group, ist, sst }: NodePorts, address: string): readonly string[] {
+function settings(index: number, { host, group, ist, sst }: NodePorts, address: string): readonly string[] {
   const provider = [
-    `gmcast.listen_addr=tcp://${HOST}:${group}`,
-    `ist.recv_addr=${HOST}:${ist}`,
+    `gmcast.listen_addr=tcp://${host}:${group}`,
+    `ist.recv_addr=${host}:${ist}`,
     `evs.suspect_timeout=${SUSPECT}`,
-    'evs.inactive_timeout=PT6S',
+    // With less than the usual times the survivors of a cut network may fail to agree, and nobody is primary any more.
+    'evs.inactive_timeout=PT15S',
+    'evs.install_timeout=PT7.5S',
     'gcache.size=32M',
   ].join(';');
   return [
@@ -106,8 +115,8 @@ function settings(index: number, { group, ist, sst }: NodePorts, address: string
     `--wsrep-cluster-address=${address}`,
     '--wsrep-cluster-name=ratecat',
     `--wsrep-node-name=node${index + 1}`,
-    `--wsrep-node-address=${HOST}`,
-    `--wsrep-sst-receive-address=${HOST}:${sst}`,
+    `--wsrep-node-address=${host}`,
+    `--wsrep-sst-receive-address=${host}:${sst}`,
     '--wsrep-sst-method=rsync',
     '--binlog-format=ROW',
     '--innodb-autoinc-lock-mode=2',

@@ -1,7 +1,10 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createConnection, type RowDataPacket } from 'mysql2/promise';
 import { type Command, findProgram, runCommand, ServiceProcess } from './child-process.js';
 import { freePort } from './free-port.js';
+import type { Place } from './network.js';
 import { createOwnedFolder, createServiceFolder, removeServiceFolder } from './service-folder.js';
 
 const HOST = '127.0.0.1';
@@ -18,6 +21,10 @@ export interface MariadbOptions {
   readonly arguments?: readonly string[];
   /** Options of the first start only. */
   readonly firstStart?: readonly string[];
+  /** Gets everything, users included, from a cluster. */
+  readonly joins?: boolean;
+  /** By default on this machine's loopback. */
+  readonly place?: Place | undefined;
 }
 
 export type Row = Readonly<Record<string, unknown>>;
@@ -29,16 +36,22 @@ export async function startMariadb(options: MariadbOptions = {}): Promise<Mariad
   const folder = createServiceFolder('mariadb');
   const user = process.getuid?.() === 0 ? 'mysql' : undefined; // the server refuses to run as root
   const port = await freePort();
-  const { firstStart = [] } = options;
-  const server = { folder, user, port, firstStart, settings: settings(folder, port, options) };
+  const { place } = options;
+  const firstStart = [
+    ...(options.firstStart ?? []),
+    ...(options.joins === true ? [] : admitRoot(folder, place)),
+  ];
+  const server = { folder, user, port, place, firstStart, settings: settings(folder, port, options) };
   const mariadb = new Mariadb(program, server);
   try {
     createOwnedFolder(join(folder, 'server'), user);
     await installDatabase(installer, server);
     await mariadb.start();
-    await mariadb.query(
-      `GRANT ALL ON *.* TO '${USER}'@'${HOST}' IDENTIFIED BY '${PASSWORD}' WITH GRANT OPTION`,
-    );
+    if (options.joins !== true) {
+      await mariadb.query(
+        `GRANT ALL ON *.* TO '${USER}'@'${place?.client ?? HOST}' IDENTIFIED BY '${PASSWORD}' WITH GRANT OPTION`,
+      );
+    }
     return mariadb;
   } catch (error) {
     await mariadb.stop();
@@ -50,12 +63,13 @@ interface Server {
   readonly folder: string;
   readonly user: string | undefined;
   readonly port: number;
+  readonly place: Place | undefined;
   readonly settings: readonly string[];
   readonly firstStart: readonly string[];
 }
 
 export class Mariadb {
-  readonly host = HOST;
+  readonly host: string;
   readonly port: number;
   readonly user = USER;
   readonly password = PASSWORD;
@@ -63,10 +77,18 @@ export class Mariadb {
   readonly #command: Command;
   #process: ServiceProcess;
 
-  constructor(program: string, { folder, user, port, settings, firstStart }: Server) {
+  constructor(program: string, { folder, user, port, place, settings, firstStart }: Server) {
+    this.host = place?.address ?? HOST;
     this.port = port;
     this.#folder = folder;
-    this.#command = { name: 'mariadbd', program, arguments: ['--no-defaults', ...settings], folder, user };
+    this.#command = {
+      name: 'mariadbd',
+      program,
+      arguments: ['--no-defaults', ...settings],
+      folder,
+      user,
+      namespace: place?.namespace,
+    };
     this.#process = this.#newProcess(firstStart);
   }
 
@@ -80,7 +102,7 @@ export class Mariadb {
 
   /** For example `mysql://ratecat:ratecat@127.0.0.1:23306/rating`; the user may do everything. */
   url(database: string): string {
-    return `mysql://${USER}:${PASSWORD}@${HOST}:${this.port}/${database}`;
+    return `mysql://${USER}:${PASSWORD}@${this.host}:${this.port}/${database}`;
   }
 
   /** Creates an empty database, in place of one of that name, and gives its URL. */
@@ -92,7 +114,7 @@ export class Mariadb {
   /** Runs one statement as root on a connection of its own; gives the rows, or none for a statement that has none. */
   async query(statement: string, values: readonly unknown[] = []): Promise<readonly Row[]> {
     const connection = await createConnection({
-      host: HOST,
+      host: this.host,
       port: this.port,
       user: 'root',
       connectTimeout: 5_000,
@@ -129,6 +151,16 @@ export class Mariadb {
     this.#process = this.#newProcess();
   }
 
+  /** What the server has logged so far. */
+  get log(): string {
+    return readFileSync(join(this.#folder, `${this.#command.name}.log`), 'utf8');
+  }
+
+  /** A node of a cluster that is not running forgets where it was, so that it needs everything anew. */
+  async forgetPosition(): Promise<void> {
+    await rm(join(this.#folder, 'server', 'data', 'grastate.dat'));
+  }
+
   /** Ends the server and removes its data. */
   async stop(): Promise<void> {
     await this.#process.stop();
@@ -153,7 +185,7 @@ function settings(folder: string, port: number, options: MariadbOptions): readon
     `--pid-file=${join(home, 'pid')}`,
     `--tmpdir=${home}`,
     `--port=${port}`,
-    `--bind-address=${HOST}`,
+    `--bind-address=${options.place?.address ?? HOST}`,
     '--skip-name-resolve',
     '--character-set-server=utf8mb4',
     '--collation-server=utf8mb4_general_ci',
@@ -163,6 +195,15 @@ function settings(folder: string, port: number, options: MariadbOptions): readon
     `--innodb-flush-log-at-trx-commit=${flushLogAtTransactionCommit}`,
     ...more,
   ];
+}
+
+/** Root of a new server may come from its own machine only, which we are not when it has a namespace of its own. */
+function admitRoot(folder: string, place: Place | undefined): readonly string[] {
+  if (place === undefined) return [];
+  const file = join(folder, 'admit-root.sql');
+  const root = `root@'${place.client}'`;
+  writeFileSync(file, `CREATE USER ${root};\nGRANT ALL ON *.* TO ${root} WITH GRANT OPTION;\n`);
+  return [`--init-file=${file}`];
 }
 
 async function installDatabase(program: string, { folder, user, settings }: Server): Promise<void> {
