@@ -1,6 +1,7 @@
 """Sends notifications as nova and cinder do, through oslo.messaging.
 
-Argument: transport URL. Each line of standard input is JSON with exchange, publisher, event, at (UTC, ISO) and payload.
+Argument: transport URL. Each line of standard input is JSON with exchange, publisher, event, at (UTC, ISO), payload and
+perhaps priority.
 """
 import datetime
 import json
@@ -27,6 +28,7 @@ def notifier(exchange, publisher):
 for line in sys.stdin:
     note = json.loads(line)
     timeutils.set_time_override(datetime.datetime.fromisoformat(note['at']))
-    notifier(note['exchange'], note['publisher']).info({}, note['event'], note['payload'])
+    send = getattr(notifier(note['exchange'], note['publisher']), note.get('priority', 'info'))
+    send({}, note['event'], note['payload'])
 for transport in transports.values():
     transport.cleanup()

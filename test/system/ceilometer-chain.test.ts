@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { Command, ratecat, writeConfig } from '../support/daemon.js';
+import { Command, ROOT, ratecat, writeConfig } from '../support/daemon.js';
 import { serviceInstalled } from '../support/require-service.js';
 import {
   type Ceilometer,
@@ -21,6 +21,10 @@ import { storedPrices } from '../support/stored-prices.js';
 const PERIOD = 300;
 const PERIODS = 4;
 const FIRST = (Math.floor(Date.now() / 1000 / PERIOD) - PERIODS - 2) * PERIOD;
+const HOUR = 3600;
+const FIRST_HOUR = (Math.floor(Date.now() / 1000 / HOUR) - 3) * HOUR;
+/** In two hours, one each five minutes. */
+const POLLS = 24;
 const PASSWORD = 'rates-with-ceilometer';
 const CLIENT = 'ee4d6c5f2d6a4ad6b7f3b7f6d1f1a001';
 
@@ -33,6 +37,7 @@ if (serviceInstalled('mariadb', 'keystone', 'gnocchi', 'rabbitmq', 'ceilometer',
     let ceilometer: Ceilometer;
     let folder: string;
     let shop: string;
+    let laboratory: string;
     const machine = randomUUID();
     const removed = randomUUID();
     const volume = randomUUID();
@@ -48,6 +53,7 @@ if (serviceInstalled('mariadb', 'keystone', 'gnocchi', 'rabbitmq', 'ceilometer',
       [keystone, gnocchi] = await Promise.all([starting, startGnocchi({ mariadb, keystone: starting })]);
       const project = await keystone.createProject('shop');
       shop = project.id;
+      laboratory = (await keystone.createProject('laboratory')).id;
       const user = await keystone.createUser('ratecat', PASSWORD);
       await keystone.grantRole({ user, role: 'admin', project: await keystone.ensureProject('service') });
       await keystone.grantRole({ user, role: 'rating', project });
@@ -88,7 +94,8 @@ if (serviceInstalled('mariadb', 'keystone', 'gnocchi', 'rabbitmq', 'ceilometer',
           display_name: `machine ${id.slice(0, 4)}`,
           instance_type: flavor,
           instance_flavor_id: flavor === 'm1.small' ? '2' : '4',
-          instance_type_id: flavor === 'm1.small' ? 2 : 4,
+          // Of nova's database. Ceilometer creates the resource with it, until a sample brings the flavor's own.
+          instance_type_id: flavor === 'm1.small' ? 5 : 9,
           memory_mb: memory,
           vcpus: memory / 2048,
           root_gb: 20,
@@ -142,29 +149,25 @@ if (serviceInstalled('mariadb', 'keystone', 'gnocchi', 'rabbitmq', 'ceilometer',
         instance(removed, 'exists', at(1), 'm1.large', 8192),
         disk('exists', at(1), 10),
       ]);
-      await eventually('Gnocchi has the resources', async () => (await resources()).length === 3);
       await ceilometer.notify([
         instance(removed, 'delete.start', at(1, 200), 'm1.large', 8192),
+        instance(removed, 'delete.end', at(1, 203), 'm1.large', 8192),
         instance(machine, 'exists', at(2), 'm1.small', 2048),
         disk('resize.end', at(2), 25),
         instance(machine, 'exists', at(3), 'm1.small', 2048),
         disk('exists', at(3), 25),
+        disk('delete.end', at(3, 250), 25),
       ]);
-      await eventually('Gnocchi has heard of the end of a machine', async () =>
-        (await resources()).some(({ id, ended_at }) => id === removed && ended_at !== null),
+      // The last thing said of all: whatever was said before is in Gnocchi by then.
+      await eventually('Gnocchi has heard of the end of the volume', async () =>
+        (await resources()).some(({ id, ended_at }) => id === volume && ended_at !== null),
       );
-      const config = await configuration();
-      const daemon = new Command(['up', '--config', config]);
-      const url = `sqlite://${join(folder, 'ratecat.db')}`;
-      try {
-        await eventually('everything is rated', async () => {
-          await gnocchi.waitUntilAggregated();
-          return (await storedPrices(url)).length >= 16;
-        });
-      } finally {
-        await daemon.stop();
-      }
-      const rows = (await storedPrices(url)).map(({ begin, metric, id, quantity, price }) =>
+      assert.deepEqual(
+        (await resources()).filter(({ ended_at }) => ended_at !== null).map(({ id }) => NAMES.get(id)),
+        (await resources()).map(({ id }) => NAMES.get(id)).filter((name) => name !== 'machine'),
+      );
+      const { daemon, prices } = await rated(await configuration(), 16);
+      const rows = prices.map(({ begin, metric, id, quantity, price }) =>
         [(begin - FIRST) / PERIOD, metric, NAMES.get(id), quantity, price].join(' '),
       );
       assert.deepEqual(rows.toSorted(), [
@@ -211,6 +214,121 @@ if (serviceInstalled('mariadb', 'keystone', 'gnocchi', 'rabbitmq', 'ceilometer',
       assert.deepEqual(disk.metadata, { volume_type: 'ssd', display_name: 'données' });
     });
 
+    it('has a metrics file that fits what Ceilometer polls, hour by hour', async () => {
+      await ceilometer.notify(polls());
+      // The address is polled last.
+      await eventually('Gnocchi has heard of the last poll', async () => {
+        await gnocchi.waitUntilAggregated();
+        const [address] = await gnocchi.request<readonly { metrics: Record<string, string> }[]>(
+          'GET',
+          '/resource/network',
+        );
+        const id = address?.metrics['ip.floating'];
+        return id !== undefined && (await gnocchi.measures(id, 'mean')).length === POLLS;
+      });
+      const { daemon, prices } = await rated(await shippedMetrics(), 14);
+      const rows = prices
+        .filter(({ begin }) => begin < FIRST_HOUR + 2 * HOUR)
+        .map(({ begin, metric, quantity, price }) =>
+          [(begin - FIRST_HOUR) / HOUR, metric, quantity, price].join(' '),
+        );
+      assert.deepEqual(rows.toSorted(), [
+        '0 image.size 12.67236328125 0',
+        '0 instance 1 0.05',
+        '0 ip.floating 1 0.004',
+        // The first sample of a counter only says where it began.
+        '0 network.incoming.bytes 66 0',
+        '0 network.outgoing.bytes 33 0.33',
+        '0 radosgw.objects.size 3 0',
+        '0 volume.size 10 0.001',
+        '1 image.size 12.67236328125 0',
+        '1 instance 1 0.05',
+        '1 ip.floating 1 0.004',
+        '1 network.incoming.bytes 72 0',
+        // Half an hour of an interface is half of the traffic.
+        '1 network.outgoing.bytes 18 0.18',
+        '1 radosgw.objects.size 3 0',
+        '1 volume.size 10 0.001',
+      ]);
+      assert.doesNotMatch(daemon.stderr, / (WARN|ERROR) /);
+    });
+
+    /** Samples of two hours, as Ceilometer's polling agents send them to its notification agent. */
+    function polls(): readonly OpenstackNotification[] {
+      const [image, address, stored, server] = [randomUUID(), randomUUID(), randomUUID(), randomUUID()];
+      const nic = (name: string) => ({
+        id: `instance-0000002a-${server}-${name}`,
+        about: { instance_id: server, name, vnic_name: name, fref: null, parameters: {} },
+      });
+      const about = {
+        display_name: 'web',
+        instance_type: 'm1.small',
+        flavor: { id: '2', name: 'm1.small', vcpus: 1, ram: 2048 },
+        instance_host: 'host-1',
+        image_ref: image,
+        status: 'active',
+      };
+      return Array.from({ length: POLLS }, (_, poll) => {
+        const when = new Date((FIRST_HOUR + poll * PERIOD + 10) * 1000);
+        const sample = (name: string, unit: string, volume: number, resource: string, metadata: object) => ({
+          source: 'openstack',
+          counter_name: name,
+          counter_type: 'gauge',
+          counter_unit: unit,
+          counter_volume: volume,
+          user_id: name === 'ip.floating' || name === 'image.size' ? null : CLIENT,
+          project_id: laboratory,
+          resource_id: resource,
+          timestamp: when.toISOString(),
+          resource_metadata: metadata,
+          message_id: randomUUID(),
+          monotonic_time: null,
+          message_signature: '',
+        });
+        const [first, second] = [nic('tap0a'), nic('tap0b')];
+        const samples = [
+          sample('cpu', 'ns', (poll + 1) * 30e9, server, about),
+          // Taken off the machine in the middle of the second hour.
+          ...(poll < (POLLS * 3) / 4
+            ? [sample('network.outgoing.bytes', 'B', 1e6 + poll * 3e6, first.id, first.about)]
+            : []),
+          sample('network.incoming.bytes', 'B', poll * 6e6, second.id, second.about),
+          sample('image.size', 'B', 13_287_936, image, {
+            name: 'cirros',
+            container_format: 'bare',
+            disk_format: 'qcow2',
+          }),
+          sample('volume.size', 'GB', 10, stored, { name: 'data', volume_type: 'ssd', instance_id: server }),
+          sample('radosgw.objects.size', 'B', 3 * 2 ** 30, laboratory, {}),
+          sample('ip.floating', 'ip', 1, address, { status: 'ACTIVE', floating_ip_address: '192.0.2.9' }),
+        ];
+        return {
+          exchange: 'ceilometer',
+          publisher: 'ceilometer.polling',
+          priority: 'sample',
+          event: 'telemetry.polling',
+          at: when,
+          payload: { samples },
+        };
+      });
+    }
+
+    /** Lets a daemon run until it has stored so many prices. */
+    async function rated(config: string, count: number) {
+      const url = `sqlite://${join(dirname(config), 'ratecat.db')}`;
+      await gnocchi.waitUntilAggregated();
+      const daemon = new Command(['up', '--config', config]);
+      try {
+        await eventually('everything is rated', async () => {
+          assert.equal(daemon.child.exitCode, null, daemon.stderr);
+          return (await storedPrices(url)).length >= count;
+        });
+      } finally {
+        await daemon.stop();
+      }
+      return { daemon, prices: await storedPrices(url) };
+    }
+
     function resources() {
       return gnocchi.request<readonly { readonly id: string; readonly ended_at: string | null }[]>(
         'GET',
@@ -218,8 +336,8 @@ if (serviceInstalled('mariadb', 'keystone', 'gnocchi', 'rabbitmq', 'ceilometer',
       );
     }
 
-    async function configuration(): Promise<string> {
-      const credentials = {
+    function loggingIn() {
+      return {
         auth_url: keystone.url,
         auth_type: 'password',
         username: 'ratecat',
@@ -229,6 +347,43 @@ if (serviceInstalled('mariadb', 'keystone', 'gnocchi', 'rabbitmq', 'ceilometer',
         project_domain_name: 'Default',
         region_name: keystone.region,
       };
+    }
+
+    /** The shipped metrics file as it is, for whoever has a floating address. */
+    async function shippedMetrics(): Promise<string> {
+      const own = join(folder, 'hourly');
+      await mkdir(own);
+      return writeConfig(
+        own,
+        {
+          data_folder: own,
+          database: { url: `sqlite://${join(own, 'ratecat.db')}` },
+          rating: [{ plugin: 'hashmap', rules: './rules.yml' }],
+          collect: {
+            period: HOUR,
+            wait_periods: 1,
+            scope_key: 'project_id',
+            metrics: join(ROOT, 'config/openstack.metrics.yml'),
+            start: new Date(FIRST_HOUR * 1000).toISOString(),
+          },
+          fetcher: { plugin: 'gnocchi', options: { ...loggingIn(), resource_types: ['network'] } },
+          collector: { plugin: 'gnocchi', options: loggingIn() },
+        },
+        {
+          'rules.yml': {
+            services: {
+              instance: { fields: { flavor_name: { mappings: [{ value: 'm1.small', cost: '0.05' }] } } },
+              'volume.size': { mappings: [{ cost: '0.0001' }] },
+              'ip.floating': { mappings: [{ cost: '0.004' }] },
+              'network.outgoing.bytes': { mappings: [{ cost: '0.01' }] },
+            },
+          },
+        },
+      );
+    }
+
+    async function configuration(): Promise<string> {
+      const credentials = loggingIn();
       const of = (resource_type: string) => ({
         aggregation_method: 'mean',
         resource_type,

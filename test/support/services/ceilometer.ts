@@ -10,11 +10,13 @@ const USER = 'ceilometer';
 const PASSWORD = 'ceilometer';
 const NOTIFIER = fileURLToPath(new URL('../openstack-notifier.py', import.meta.url));
 
-/** What nova or cinder tells the others. */
+/** What nova or cinder tells the others, or a polling agent of Ceilometer its notification agent. */
 export interface OpenstackNotification {
-  readonly exchange: 'nova' | 'cinder';
+  readonly exchange: 'nova' | 'cinder' | 'ceilometer';
   /** Service and host, for example `compute.host-1`. */
   readonly publisher: string;
+  /** Polling agents send with `sample`. Default: `info`. */
+  readonly priority?: 'info' | 'sample';
   /** For example `compute.instance.exists`. */
   readonly event: string;
   readonly at: Date;
@@ -39,20 +41,28 @@ export async function startCeilometer(parts: {
     await keystone.grantRole({ user, project, role: 'admin' });
     await writeConfiguration(folder, keystone, rabbitmq);
     const configured = ['--config-file', join(folder, 'ceilometer.conf')];
-    await runCommand({
-      name: 'ceilometer-upgrade',
-      program: upgrade,
-      arguments: [...configured, '--retry', '3'],
-      folder,
-    });
     const agent = new ServiceProcess(
       { name: 'ceilometer-agent-notification', program, arguments: configured, folder },
       // It declares its queues once it listens.
       async () => (await rabbitmq.count('notifications.info')) !== undefined,
     );
     const ceilometer = new Ceilometer(agent, folder, rabbitmq.transportUrl);
-    await agent.start();
-    return ceilometer;
+    try {
+      // The agent asks Gnocchi for nothing before it has something to hand over.
+      await Promise.all([
+        agent.start(),
+        runCommand({
+          name: 'ceilometer-upgrade',
+          program: upgrade,
+          arguments: [...configured, '--retry', '3'],
+          folder,
+        }),
+      ]);
+      return ceilometer;
+    } catch (error) {
+      await agent.stop();
+      throw error;
+    }
   } catch (error) {
     await removeServiceFolder(folder);
     throw error;
@@ -70,7 +80,7 @@ export class Ceilometer {
     this.#transportUrl = transportUrl;
   }
 
-  /** Sends them in this order, by the library that nova and cinder use. */
+  /** Sends them by the library that nova and cinder use. They are worked off one by one, in this order. */
   async notify(notifications: readonly OpenstackNotification[]): Promise<void> {
     const file = join(this.#folder, 'notifications.ndjson');
     const lines = notifications.map((one) =>
@@ -97,11 +107,14 @@ async function writeConfiguration(folder: string, keystone: Keystone, rabbitmq: 
     join(folder, 'ceilometer.conf'),
     `[DEFAULT]
 transport_url = ${rabbitmq.transportUrl}
+# Several threads hand samples over in no order; Gnocchi drops those that are older than what it has aggregated.
+max_parallel_requests = 1
 use_stderr = true
 event_pipeline_cfg_file = ${events}
 [notification]
 notification_control_exchanges = nova
 notification_control_exchanges = cinder
+notification_control_exchanges = ceilometer
 [service_credentials]
 auth_type = password
 auth_url = ${keystone.url}

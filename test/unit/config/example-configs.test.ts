@@ -92,8 +92,10 @@ const METRIC_OPTIONS: Readonly<Record<string, z.ZodType>> = {
   }),
   'openstack.metrics.yml': z.strictObject({
     resource_type: text,
-    aggregation_method: z.enum(['mean', 'max', 'rate:mean']).default('max'),
-    force_granularity: z.number().int().default(3600),
+    aggregation_method: z.enum(['mean', 'sum']),
+    // Ceilometer's archive policy has no other, and without it a project with such a metric would be stuck.
+    force_granularity: z.literal(300),
+    custom_query: text.optional(),
   }),
   'prometheus.metrics.yml': z.strictObject({
     aggregation_method: z.enum(['sum', 'max']).default('max'),
