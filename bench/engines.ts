@@ -75,7 +75,11 @@ export async function sqliteEngine(): Promise<BenchEngine> {
 
 /** @throws when MariaDB is not installed. */
 export async function mariadbEngine(): Promise<BenchEngine> {
-  const server = await startMariadb({ flushLogAtTransactionCommit: 1 });
+  const more = process.env.RATECAT_BENCH_MARIADB;
+  const server = await startMariadb({
+    flushLogAtTransactionCommit: 1,
+    arguments: more === undefined ? [] : more.split(' '),
+  });
   let serial = 0;
   return {
     id: 'mariadb',
