@@ -17,6 +17,9 @@ const PROGRAMS = {
   ceilometer: ['/usr/bin/ceilometer-agent-notification'],
   mandoc: ['/usr/bin/mandoc'],
   groff: ['/usr/bin/groff'],
+  buildah: ['/usr/bin/buildah'],
+  podman: ['/usr/bin/podman'],
+  runc: ['/usr/sbin/runc', '/usr/bin/runc'],
 } as const;
 
 export type Service = keyof typeof PROGRAMS;
