@@ -245,7 +245,7 @@ if (serviceInstalled('buildah', 'podman', 'runc') && canMount()) {
         const ports = new Map<string, number>(
           pod.ports.map(({ name, containerPort }: Content) => [name, containerPort]),
         );
-        for (const { httpGet } of [pod.readinessProbe, pod.livenessProbe]) {
+        for (const { httpGet } of [pod.startupProbe, pod.readinessProbe, pod.livenessProbe]) {
           const url = `http://127.0.0.1:${ports.get(httpGet.port)}${httpGet.path}`;
           await waitUntil(`${url} answers`, () => answers(url));
         }

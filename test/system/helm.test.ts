@@ -388,6 +388,55 @@ if (tools !== undefined) {
       );
     });
 
+    it('does not kill the one pod while it brings its tables up to date, with metrics and without', async () => {
+      for (const enabled of [true, false]) {
+        const manifests = await tools.manifests([SINGLE], { config: { metrics_server: { enabled } } });
+        const { startupProbe } = containerOf(only(manifests, 'Deployment', 'test-ratecat-up'));
+        // Of the API, which is there only afterwards; the metrics are there before.
+        assert.deepEqual(startupProbe.httpGet, { path: '/healthcheck', port: 'api', scheme: 'HTTP' });
+        assert.equal(startupProbe.periodSeconds * startupProbe.failureThreshold, 24 * 3600);
+        assert.deepEqual(await tools.complaints(manifests), []);
+      }
+      // Where a job does it, a daemon that does not answer is started again as ever.
+      for (const manifest of pods(await tools.manifests([PROMETHEUS])))
+        assert.equal(containerOf(manifest).startupProbe, undefined);
+    });
+
+    it('is installed and upgraded by what the guide says', async () => {
+      const guide = text('docs/containers.md');
+      const values = join(mkdtempSync(join(tools.folder, 'guide-')), 'values.yaml');
+      writeFileSync(values, /^```yaml\n([\s\S]*?)^```$/m.exec(guide)![1]!);
+      const metrics = join(ROOT, 'config/openstack.metrics.yml');
+      const files = ['--values', values, '--set-file', `files.metrics\\.yml=${metrics}`];
+      const { code, stdout, stderr } = await tools.helm(
+        4,
+        'template',
+        'ratecat',
+        CHART,
+        '--kube-version=1.30.0',
+        ...files,
+      );
+      assert.equal(code, 0, stderr);
+      const manifests = manifestsOf(stdout);
+      const accepted = await checked(only(manifests, 'ConfigMap', 'ratecat').data);
+      assert.equal(accepted.code, 0, accepted.stdout + accepted.stderr);
+
+      const help = (await tools.helm(4, 'upgrade', '--help')).stdout;
+      const upgrades = guide.split('\n').filter((line) => line.startsWith('$ helm upgrade '));
+      assert.equal(upgrades.length, 2);
+      for (const [flag] of upgrades.join(' ').matchAll(/ --[a-z-]+/g))
+        assert.ok(new RegExp(`${flag}\\b(?!-)`).test(help), flag);
+
+      const waited = /component in \(([^)]*)\)/.exec(guide)![1]!.split(', ');
+      const daemons = pods(manifests).filter(({ kind }) => kind === 'Deployment');
+      assert.deepEqual(
+        daemons.map(({ spec }) => spec.template.metadata.labels['app.kubernetes.io/component']).sort(),
+        waited,
+      );
+      for (const [, name] of guide.matchAll(/kubectl exec deployment\/(\S+)/g))
+        only(manifests, 'Deployment', name!);
+    });
+
     it('lets services find just the pods that serve, by ports that these have', async () => {
       for (const example of EXAMPLES) {
         const manifests = await tools.manifests([example]);

@@ -110,7 +110,7 @@ spec:
   {{- end }}
 {{- end -}}
 
-{{/* Keys of the container of a daemon. Of: root, metricsPort, servesApi. */}}
+{{/* Keys of the container of a daemon. Of: root, metricsPort, servesApi, and optionally migrates (it changes tables when it starts). */}}
 {{- define "ratecat.daemon" -}}
 {{- $config := .root.Values.config -}}
 {{- $hasMetrics := $config.metrics_server.enabled -}}
@@ -138,6 +138,17 @@ livenessProbe:
   periodSeconds: 30
   timeoutSeconds: 10
   failureThreshold: 6
+{{- if .migrates }}
+# A day until the API is there, which is after the tables: killed in the middle of a statement, SQLite would begin it anew each time.
+startupProbe:
+  httpGet:
+    path: /healthcheck
+    port: api
+    scheme: {{ $scheme }}
+  periodSeconds: 10
+  timeoutSeconds: 10
+  failureThreshold: 8640
+{{- end }}
 readinessProbe:
   httpGet:
     {{- if .servesApi }}
