@@ -1,5 +1,5 @@
 import type { Descriptor, SqlDatabase } from '../../../core/plugin-api/index.js';
-import { Conditions, chunks } from './conditions.js';
+import { Conditions, chunks } from '../../shared/sql-conditions.js';
 import { DESCRIPTOR_COLUMNS, describedText, toDescriptor } from './descriptor-reader.js';
 import type { ScopeRows } from './scopes.js';
 

@@ -6,7 +6,7 @@ import {
   type SqlRow,
   type SqlTransaction,
 } from '../../../core/plugin-api/index.js';
-import { Conditions, chunks } from './conditions.js';
+import { Conditions, chunks } from '../../shared/sql-conditions.js';
 import { matchingDescriptors } from './descriptor-reader.js';
 import { assertKept } from './kept.js';
 import { planRange } from './range-plan.js';

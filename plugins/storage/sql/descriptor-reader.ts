@@ -9,7 +9,7 @@ import {
   type SqlReader,
   type SqlRow,
 } from '../../../core/plugin-api/index.js';
-import { Conditions, chunks } from './conditions.js';
+import { Conditions, chunks } from '../../shared/sql-conditions.js';
 import type { ScopeRows } from './scopes.js';
 import { attributesFromText, corrupt, digest } from './stored-values.js';
 

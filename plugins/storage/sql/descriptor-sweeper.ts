@@ -1,6 +1,6 @@
 import { randomInt } from 'node:crypto';
 import type { Calendar, SqlDatabase, SqlTransaction } from '../../../core/plugin-api/index.js';
-import { Conditions, chunks } from './conditions.js';
+import { Conditions, chunks } from '../../shared/sql-conditions.js';
 import { MetricAttributes } from './constant-attributes.js';
 import { DESCRIPTOR_COLUMNS, toDescriptor } from './descriptor-reader.js';
 import { MAX_REVISION } from './descriptor-writer.js';

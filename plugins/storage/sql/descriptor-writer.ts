@@ -6,7 +6,7 @@ import {
   type SqlTransaction,
   UnavailableError,
 } from '../../../core/plugin-api/index.js';
-import { Conditions, chunks } from './conditions.js';
+import { Conditions, chunks } from '../../shared/sql-conditions.js';
 import type { LockedScope } from './scopes.js';
 import { attributesToText, digest, digestKey, digestOfKey } from './stored-values.js';
 

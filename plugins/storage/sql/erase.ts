@@ -1,5 +1,5 @@
 import type { ScopeWithData, SqlDatabase, SqlTransaction } from '../../../core/plugin-api/index.js';
-import { Conditions } from './conditions.js';
+import { Conditions } from '../../shared/sql-conditions.js';
 import { daysOf } from './range-plan.js';
 import { removeDescriptorSums, unlinkFrames } from './retention.js';
 import { findScope } from './scopes.js';

@@ -5,7 +5,7 @@ import {
   type SqlReader,
   type VisibleScopes,
 } from '../../../core/plugin-api/index.js';
-import { Conditions } from './conditions.js';
+import { Conditions } from '../../shared/sql-conditions.js';
 import { ScopeReader, type ScopeRows, visibleRows } from './scopes.js';
 import { digest } from './stored-values.js';
 

@@ -6,7 +6,7 @@ import {
   type SqlRow,
   type StoredFrame,
 } from '../../../core/plugin-api/index.js';
-import { Conditions } from './conditions.js';
+import { Conditions } from '../../shared/sql-conditions.js';
 import { DescriptorReader, matchingDescriptors } from './descriptor-reader.js';
 import { assertKept } from './kept.js';
 import { ScopeReader, type ScopeRows, type StoredScope, visibleRows } from './scopes.js';

@@ -8,7 +8,7 @@ import {
   type SqlValue,
   type StoredMonth,
 } from '../../../core/plugin-api/index.js';
-import { Conditions } from './conditions.js';
+import { Conditions } from '../../shared/sql-conditions.js';
 import { DescriptorSweeper } from './descriptor-sweeper.js';
 import { EVERY_METRIC } from './kept.js';
 import { daysOf, monthOf } from './range-plan.js';

@@ -6,7 +6,7 @@ import {
   type SqlRow,
   type SqlTransaction,
 } from '../../../core/plugin-api/index.js';
-import { Conditions, chunks } from './conditions.js';
+import { Conditions, chunks } from '../../shared/sql-conditions.js';
 import { digest } from './stored-values.js';
 
 export interface Sum {

@@ -6,7 +6,7 @@ import {
   type SqlTransaction,
   type VisibleScopes,
 } from '../../../core/plugin-api/index.js';
-import { CHUNK, Conditions, chunks } from './conditions.js';
+import { CHUNK, Conditions, chunks } from '../../shared/sql-conditions.js';
 import { SCOPE_ID_LENGTH, SCOPE_KEY_LENGTH, SOURCE_LENGTH } from './schema.js';
 import { digest } from './stored-values.js';
 

@@ -1,5 +1,5 @@
 import type { Calendar, Instant, Period, SqlDatabase, SqlRow } from '../../../core/plugin-api/index.js';
-import { Conditions, chunks } from './conditions.js';
+import { Conditions, chunks } from '../../shared/sql-conditions.js';
 import { instantOfDay, type RangePlan } from './range-plan.js';
 import type { Sum } from './roll-ups.js';
 import type { ScopeRows } from './scopes.js';

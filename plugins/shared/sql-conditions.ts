@@ -1,4 +1,4 @@
-import type { SqlValue } from '../../../core/plugin-api/index.js';
+import type { SqlValue } from '../../core/plugin-api/index.js';
 
 /** More integers than this are written into the statement: engines limit the number of parameters. */
 const MAX_PARAMETERS = 1024;
