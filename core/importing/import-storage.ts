@@ -1,5 +1,5 @@
 import { importUrlWithUser } from './import-keystone.js';
-import type { ImportSession } from './import-session.js';
+import { type ImportSession, listOf } from './import-session.js';
 import type { Setting } from './oslo-config.js';
 
 const PLUGIN = ['storage', 'plugin'];
@@ -11,6 +11,12 @@ const INFLUXDB_2 =
 const SCOPE_KEY = 'project_id';
 /** CloudKitty's. */
 const INDEX = 'cloudkitty';
+const PERIOD = '3600';
+const LOKI_FILES = [
+  ['ca_file', 'cafile'],
+  ['cert_file', 'certfile'],
+  ['key_file', 'keyfile'],
+] as const;
 
 /** Where rated data goes: on into the store that is there, if there is a plugin for it, else into the database. */
 export function importStorage(session: ImportSession, pipeline: string): void {
@@ -21,12 +27,14 @@ export function importStorage(session: ImportSession, pipeline: string): void {
   if (backend === 'influxdb' && isInfluxdb1(session)) goOnIn(session, 'InfluxDB', backend, setting);
   else if (backend === 'opensearch') goOnIn(session, 'OpenSearch', backend, setting);
   else if (backend === 'elasticsearch') goOnIn(session, 'Elasticsearch', backend, setting);
+  else if (backend === 'loki') goOnIn(session, 'Loki', backend, setting);
   else {
     importSql(session, setting);
     return;
   }
   const reference = { source: pipeline, scope_key: config.find('collect', 'scope_key')?.text ?? SCOPE_KEY };
   if (backend === 'influxdb') importInfluxdb(session, reference);
+  else if (backend === 'loki') importLoki(session, reference);
   else importSearch(session, `storage_${backend}`, reference);
 }
 
@@ -118,6 +126,43 @@ function importIndex(session: ImportSession, section: string): void {
   session.set(theirs, name);
   const note = 'a data stream is only read; Ratecat has an index of its own';
   for (const setting of [index, stream]) if (setting !== undefined) session.mapped(setting, theirs, note);
+}
+
+function importLoki(session: ImportSession, reference: Reference): void {
+  const section = 'storage_loki';
+  for (const name of ['url', 'tenant']) session.text(section, name, [...OPTIONS, name]);
+  for (const [theirs, own] of LOKI_FILES) session.text(section, theirs, [...OPTIONS, own]);
+  session.boolean(section, 'insecure', [...OPTIONS, 'insecure']);
+  session.seconds(section, 'timeout', [...OPTIONS, 'timeout']);
+  const days = { least: 1, most: 30, beyond: 'refuse' } as const;
+  session.whole(section, 'shard_days', [...OPTIONS, 'shard_days'], days);
+  session.set([...OPTIONS, 'reference'], { ...reference });
+  importPeriod(session);
+  importStream(session, session.config.find(section, 'stream'));
+}
+
+/** The longest period of CloudKitty's lines, where it is not the default. */
+function importPeriod(session: ImportSession): void {
+  const period = session.config.find('collect', 'period')?.text;
+  if (period === undefined || period === PERIOD || !/^[1-9]\d{0,6}$/.test(period)) return;
+  session.set([...OPTIONS, 'reference', 'period'], Number(period));
+}
+
+/** Labels of CloudKitty's lines; Ratecat's have labels of their own. */
+function importStream(session: ImportSession, stream: Setting | undefined): void {
+  if (stream === undefined) return;
+  const labels = listOf(stream.text).map((item) => /^([A-Za-z_][A-Za-z0-9_]*):(.+)$/.exec(item));
+  if (labels.length === 0 || labels.includes(null)) {
+    session.problem(stream, `must be name:value, name:value, got '${stream.text.slice(0, 60)}'`);
+    return;
+  }
+  const target = [...OPTIONS, 'reference', 'stream'];
+  session.set(target, Object.fromEntries(labels.map((label) => [label![1], label![2]!.trim()])));
+  session.mapped(
+    stream,
+    target,
+    "CloudKitty's lines are read there; Ratecat's have the label service=ratecat",
+  );
 }
 
 function shown(backend: string): string {

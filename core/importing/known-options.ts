@@ -184,7 +184,11 @@ const WITHOUT_COUNTERPART: Readonly<Record<string, Readonly<Record<string, strin
     query_timeout: INFLUXDB_2,
     timeout: INFLUXDB_2,
   },
-  storage_loki: { '*': HISTORY },
+  storage_loki: {
+    buffer_size: 'a period is pushed whole',
+    content_type: 'Ratecat pushes JSON, the only type that CloudKitty takes too',
+    use_structured_metadata: 'queries ask for labels and lines alone',
+  },
   storage_gnocchi: { '*': HISTORY },
   storage_hybrid: { '*': HISTORY },
   output: { '*': WRITER },
@@ -213,6 +217,18 @@ const CREDENTIAL_REST: Readonly<Record<string, string>> = {
 
 /** Of Elasticsearch and of OpenSearch. */
 const SEARCH = ['host', 'index_name', 'insecure', 'cafile', 'scroll_duration', 'use_datastream'];
+
+const LOKI = [
+  'url',
+  'tenant',
+  'stream',
+  'shard_days',
+  'insecure',
+  'ca_file',
+  'cert_file',
+  'key_file',
+  'timeout',
+];
 
 /** Options that are read when the rest of the file asks for them. */
 const READ: Readonly<Record<string, readonly string[]>> = {
@@ -296,6 +312,7 @@ const READ: Readonly<Record<string, readonly string[]>> = {
   ],
   storage_elasticsearch: SEARCH,
   storage_opensearch: SEARCH,
+  storage_loki: LOKI,
   oslo_policy: ['policy_file', 'policy_dirs'],
   oslo_middleware: ['enable_proxy_headers_parsing', 'max_request_body_size'],
   healthcheck: ['disable_by_file_path'],

@@ -36,6 +36,7 @@ export const BUILTIN_PLUGINS: Readonly<Record<PluginKind, Readonly<Record<string
     influxdb: () => import('../../plugins/storage/influxdb/index.js'),
     elasticsearch: () => import('../../plugins/storage/elasticsearch.js'),
     opensearch: () => import('../../plugins/storage/opensearch/index.js'),
+    loki: () => import('../../plugins/storage/loki/index.js'),
   },
   notifier: {
     rabbitmq: () => import('../../plugins/notifiers/rabbitmq/index.js'),

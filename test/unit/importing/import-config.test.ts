@@ -11,6 +11,7 @@ import { reportOf } from '../../../core/importing/import-report.js';
 import { parseOslo } from '../../../core/importing/oslo-file.js';
 import elasticsearch from '../../../plugins/storage/elasticsearch.js';
 import influxdb from '../../../plugins/storage/influxdb/index.js';
+import loki from '../../../plugins/storage/loki/index.js';
 import opensearch from '../../../plugins/storage/opensearch/index.js';
 import { brief, folderWith, problemsOf } from '../config/config-fixtures.js';
 import { CURRENT_METRICS, FIXTURES, plain, SECRETS } from './import-support.js';
@@ -438,12 +439,49 @@ describe('importConfig', () => {
       });
     }
 
+    it('goes on with Loki, and reads the stream that is there', async (context) => {
+      const text =
+        `${LOGIN}[collect]\nperiod = 1800\n[storage]\nbackend = loki\n[storage_loki]\nurl = https://loki:3100/loki/api/v1\n` +
+        'tenant = t\nstream = service:cloudkitty, env : prod,region:eu:1\nshard_days = 7\ninsecure = no\nca_file = /ca.pem\n' +
+        'cert_file = /c.pem\nkey_file = /k.pem\ntimeout = 5.5\nbuffer_size = 100\nuse_structured_metadata = true\n';
+      const faulty = await faultsOf(context, text);
+      assert.equal(faulty.length, 1);
+      assert.match(
+        faulty[0]!,
+        /\[storage_loki\] stream: must be name:value, name:value, got 'service:cloudkitty, env : prod/,
+      );
+      const imported = await importText(context, text.replace('env : prod', 'env:prod'));
+      assert.deepEqual(plain(imported.root).storage, {
+        plugin: 'loki',
+        options: {
+          url: 'https://loki:3100/loki/api/v1',
+          tenant: 't',
+          cafile: '/ca.pem',
+          certfile: '/c.pem',
+          keyfile: '/k.pem',
+          insecure: false,
+          timeout: 5.5,
+          shard_days: 7,
+          reference: {
+            source: 'openstack',
+            scope_key: 'project_id',
+            period: 1800,
+            stream: { service: 'cloudkitty', env: 'prod', region: 'eu:1' },
+          },
+        },
+      });
+      assert.match(outcomeOf(imported, 'storage_loki', 'stream'), /^mapped: .*service=ratecat/);
+      assert.match(outcomeOf(imported, 'storage_loki', 'buffer_size'), /^ignored: .*whole/);
+      assert.match(outcomeOf(imported, 'storage_loki', 'use_structured_metadata'), /^ignored/);
+    });
+
     it('has options that the plugins take', async (context) => {
-      const plugins = { influxdb, elasticsearch, opensearch };
+      const plugins = { influxdb, elasticsearch, opensearch, loki };
       const parts = [
         `influxdb\n${influxdbSection}database = ck\nport = 1\nuse_ssl = on\ncafile = /c\nretention_policy = r\n`,
         'opensearch\n[storage_opensearch]\nhost = http://u:p@h\nuse_datastream = true\nscroll_duration = 300\n',
         'elasticsearch\n[storage_elasticsearch]\nhost = http://h\nindex_name = i\ncafile = /c\ninsecure = off\n',
+        'loki\n[storage_loki]\nurl = http://h/loki/api/v1\ntenant = a\nstream = a:b\nca_file = /c\nshard_days = 30\n[collect]\nperiod = 60\n',
       ];
       for (const part of parts) {
         const imported = await importText(context, `${LOGIN}[storage]\nbackend = ${part}`);
