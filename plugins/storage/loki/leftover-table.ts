@@ -74,7 +74,9 @@ export function takeUseless(
       last: BigInt(String(to)),
     }));
     const { where, parameters } = ofVersions(writes);
-    await tx.execute(`UPDATE ratecat_loki_leftovers SET asked = 1 ${where}`, parameters);
+    const { affected } = await tx.execute(`UPDATE ratecat_loki_leftovers SET asked = 1 ${where}`, parameters);
+    // A write that was thought dead has just ended: what was read is not true any more.
+    if (affected < writes.length) return undefined;
     return { source: String(source), scope: { key: String(key), id: String(id) }, writes };
   }, signal);
 }

@@ -261,6 +261,49 @@ describe('replacing a period in Loki', () => {
       assert.deepEqual(stored(server), ['a 1.1', 'b 1.1', 'c 1.1']);
     }));
 
+  it('a write that ends while its points are about to be deleted keeps them', () =>
+    using(async (storage, server, setup) => {
+      const { database } = setup;
+      const slow = await create(
+        server,
+        watched(setup, async (number, moment) => {
+          if (number !== 2 || moment !== 'before') return;
+          (setup.clock as HastyClock).jumpWallClock(DAY_MS + 1_000);
+          const racing: SqlDatabase = {
+            dialect: database.dialect,
+            query: (sql, parameters) => database.query(sql, parameters),
+            iterate: (sql, parameters, signal) => database.iterate(sql, parameters, signal),
+            transaction: (work, signal) =>
+              database.transaction(
+                (tx) =>
+                  work({
+                    dialect: tx.dialect,
+                    query: (sql, parameters) => tx.query(sql, parameters),
+                    insertRows: (insert) => tx.insertRows(insert),
+                    async execute(sql, parameters) {
+                      // What another connection has committed between the two statements.
+                      if (sql.startsWith('UPDATE ratecat_loki_leftovers SET asked'))
+                        await tx.execute('DELETE FROM ratecat_loki_leftovers');
+                      return tx.execute(sql, parameters);
+                    },
+                  }),
+                signal,
+              ),
+          };
+          const sweeper = await create(server, { ...setup, database: racing });
+          assert.equal(await sweeper.sweep!(never), 0);
+          await sweeper.stop?.();
+        }),
+      );
+      await assert.rejects(
+        slow.replacePeriod(versionFrame(1), WRITE, never),
+        isCode('RATECAT_LOKI_OVERTAKEN'),
+      );
+      await slow.stop?.();
+      assert.ok(!server.calls.some(({ path }) => path === 'delete'));
+      assert.equal((await prices(storage)).length, 0);
+    }));
+
   it('points of a write that goes on are not swept', () =>
     using(async (storage, server, setup) => {
       const slow = await create(
