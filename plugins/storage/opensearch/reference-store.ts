@@ -1,43 +1,26 @@
-import {
-  Attributes,
-  type AttributeValue,
-  canonicalDescriptor,
-  compareText,
-  Decimal,
-  type Descriptor,
-  type Instant,
-  type RatedPoint,
-  type StoredFrame,
-  type VisibleScopes,
-} from '../../../core/plugin-api/index.js';
-import { attributeText } from '../../shared/outside-storage/attribute-text.js';
-import { CALENDAR_TAGS } from '../../shared/outside-storage/calendar-tags.js';
-import { comparePeriods, ownerTest } from '../../shared/outside-storage/owner.js';
+import type { Instant, StoredFrame, VisibleScopes } from '../../../core/plugin-api/index.js';
+import { ownerTest } from '../../shared/outside-storage/owner.js';
 import type { PeriodQuery } from '../../shared/outside-storage/period-reader.js';
+import {
+  type ReferenceOwner,
+  type ReferencePoint,
+  readReferencePoint,
+  referenceFrames,
+} from '../../shared/outside-storage/reference-documents.js';
 import type { BulkAction, Hit, SearchClient } from './client.js';
 import { damaged, refused } from './failures.js';
 import { allOf, VERSION_FIELD } from './layout.js';
 import type { MarkerStore } from './marker-store.js';
 
 /** How documents that CloudKitty wrote are looked at. */
-export interface ReferenceOptions {
-  /** The source they are shown under. */
-  readonly source: string;
-  /** The attribute that names their scope. */
-  readonly scope_key: string;
-}
+export type ReferenceOptions = ReferenceOwner;
 
 /** A document of CloudKitty with what it says. */
-interface Found {
+interface Found extends ReferencePoint {
   readonly index: string;
   readonly id: string;
-  readonly begin: Instant;
-  readonly end: Instant;
-  readonly scope: string;
-  readonly point: RatedPoint;
 }
 
-const CALENDAR: ReadonlySet<string> = new Set(CALENDAR_TAGS);
 const DELETED = 2_000;
 /** Points of one answer to the rest of the storage. */
 const PAGE_POINTS = 2_000;
@@ -67,12 +50,12 @@ export class ReferenceStore {
     for await (const found of this.#found(query, signal)) {
       const last = open.at(-1)?.begin;
       if (last !== undefined && last !== found.begin && open.length >= PAGE_POINTS) {
-        yield await this.#withoutReplaced(this.#frames(open), signal);
+        yield await this.#withoutReplaced(referenceFrames(open, this.#options), signal);
         open = [];
       }
       open.push(found);
     }
-    if (open.length > 0) yield await this.#withoutReplaced(this.#frames(open), signal);
+    if (open.length > 0) yield await this.#withoutReplaced(referenceFrames(open, this.#options), signal);
   }
 
   /** Deletes documents of whole periods. */
@@ -116,33 +99,6 @@ export class ReferenceStore {
     return visible.some((selector) => selector.key === key && (selector.source ?? source) === source);
   }
 
-  #frames(found: readonly Found[]): readonly StoredFrame[] {
-    const { source, scope_key: key } = this.#options;
-    const frames = new Map<
-      string,
-      { end: Instant; readonly begin: Instant; readonly id: string; readonly points: RatedPoint[] }
-    >();
-    for (const { begin, end, scope, point } of found) {
-      const name = `${begin} ${scope}`;
-      const frame = frames.get(name) ?? { begin, end, id: scope, points: [] };
-      frame.end = Math.max(frame.end, end);
-      frame.points.push(point);
-      frames.set(name, frame);
-    }
-    return [...frames.values()]
-      .map(({ begin, end, id, points }) => ({
-        source,
-        scope: { key, id },
-        period: { begin, end },
-        points: inOrder(points),
-        gaps: [],
-        snapshot: '',
-      }))
-      .sort((left, right) =>
-        comparePeriods({ ...left, begin: left.period.begin }, { ...right, begin: right.period.begin }),
-      );
-  }
-
   async #withoutReplaced(
     frames: readonly StoredFrame[],
     signal: AbortSignal,
@@ -160,76 +116,15 @@ export class ReferenceStore {
   }
 }
 
-/** The server gives documents of one instant in any order, and not always in the same. */
-function inOrder(points: readonly RatedPoint[]): readonly RatedPoint[] {
-  return points
-    .map((point) => {
-      const { descriptor, quantity, price } = point;
-      return { point, key: `${canonicalDescriptor(descriptor)} ${quantity} ${price}` };
-    })
-    .sort(
-      (left, right) =>
-        compareText(left.point.descriptor.metric, right.point.descriptor.metric) ||
-        compareText(left.key, right.key),
-    )
-    .map(({ point }) => point);
-}
-
 function dateText(instant: Instant): string {
   return new Date(Math.min(Math.max(instant, 0), LAST_INSTANT) * 1000).toISOString();
 }
 
 function readFound({ _index, _id, _source }: Hit, scopeKey: string): Found {
-  const [begin, end] = [instantOf(_source.start), instantOf(_source.end)];
-  if (begin === undefined || end === undefined)
+  const found = readReferencePoint(_source, scopeKey);
+  if (found === undefined)
     throw damaged(
       `the document '${_id}' of CloudKitty has the period ${JSON.stringify([_source.start, _source.end])}`,
     );
-  const descriptor = {
-    metric: textOf(_source.type),
-    unit: textOf(_source.unit),
-    description: typeof _source.description === 'string' ? _source.description : undefined,
-    groupby: attributesOf(_source.groupby, CALENDAR),
-    metadata: attributesOf(_source.metadata, new Set()),
-  };
-  const point = { descriptor, quantity: numberOf(_source.qty), price: numberOf(_source.price) };
-  return { index: _index, id: _id, begin, end, scope: scopeOf(descriptor, scopeKey), point };
-}
-
-function scopeOf({ groupby, metadata }: Descriptor, key: string): string {
-  return attributeText(groupby.get(key) ?? metadata.get(key));
-}
-
-/** A time with a zone; without one it is UTC. */
-function instantOf(value: unknown): Instant | undefined {
-  if (typeof value === 'number') return Math.floor(value / 1000);
-  if (typeof value !== 'string') return undefined;
-  const hasZone = /(Z|[+-]\d\d:?\d\d)$/i.test(value);
-  const time = Date.parse(hasZone ? value : `${value}Z`);
-  return Number.isNaN(time) ? undefined : Math.floor(time / 1000);
-}
-
-function attributesOf(value: unknown, without: ReadonlySet<string>): Attributes {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) return Attributes.EMPTY;
-  const entries = Object.entries(value).filter(([name]) => !without.has(name));
-  return Attributes.of(
-    entries.map(([name]) => name),
-    entries.map(([, item]) => attributeOf(item)),
-  );
-}
-
-function attributeOf(value: unknown): AttributeValue {
-  if (typeof value === 'number') return numberOf(value);
-  if (typeof value === 'string' || typeof value === 'boolean' || value === null) return value;
-  if (Array.isArray(value)) return value.map(attributeOf);
-  return Object.fromEntries(Object.entries(value as object).map(([name, item]) => [name, attributeOf(item)]));
-}
-
-/** The shortest decimal that reads back as the same float: 0.1 is 0.1. */
-function numberOf(value: unknown): Decimal {
-  return typeof value === 'number' ? Decimal.parse(String(value)) : Decimal.ZERO;
-}
-
-function textOf(value: unknown): string {
-  return value === undefined || value === null ? '' : String(value);
+  return { ...found, index: _index, id: _id };
 }

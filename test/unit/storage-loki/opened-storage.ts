@@ -1,28 +1,28 @@
-import assert from 'node:assert/strict';
 import { migrate } from '../../../core/database/migrate.js';
 import { type ClosableDatabase, openDatabase } from '../../../core/database/open-database.js';
 import { httpFactory } from '../../../core/loading/http-client.js';
 import {
   type Calendar,
   type Clock,
-  type Frame,
   type HttpFactory,
-  isRatecatError,
-  type PointQuery,
-  type RatedPoint,
   type SqlDatabase,
   type Storage,
-  UnavailableError,
 } from '../../../core/plugin-api/index.js';
 import { fakeContext, RecordingLogger, utcCalendar, VirtualClock } from '../../../core/testkit/fakes.js';
-import { sampleFrame } from '../../../core/testkit/samples.js';
 import loki from '../../../plugins/storage/loki/index.js';
 import { LokiServer, type ServerOptions } from '../../support/loki-server/loki-server.js';
+import { never } from '../../support/stored-versions.js';
 
-export const never = new AbortController().signal;
-export const EVERYTHING: PointQuery = { visible: 'all', begin: 0, end: 4_102_444_800 };
-export const WRITE = { fence: 1, generation: 1, snapshot: 'a'.repeat(64) };
-export const ALPHA = [{ key: 'project_id', id: 'alpha' }] as const;
+export {
+  ALPHA,
+  EVERYTHING,
+  isCode,
+  never,
+  prices,
+  read,
+  versionFrame,
+  WRITE,
+} from '../../support/stored-versions.js';
 
 /** A clock that remembers how long it was told to wait, and waits not at all. Each look at it takes a millisecond. */
 export class HastyClock extends VirtualClock {
@@ -105,82 +105,4 @@ export async function using(
     await server.stop();
     await database.close();
   }
-}
-
-/** Runs `before` with the number of the request, from 0, before it is sent. */
-export function watchedHttp(before: (serial: number) => Promise<void>): HttpFactory {
-  return {
-    client(options) {
-      const client = httpFactory.client(options);
-      let serial = 0;
-      return {
-        async request(request, signal) {
-          await before(serial++);
-          return client.request(request, signal);
-        },
-        close: () => client.close(),
-      };
-    },
-  };
-}
-
-/** The process dies at the request of this number: before it is sent, or before its answer comes. */
-export function crashingHttp(last: number, when: 'before' | 'after'): HttpFactory {
-  return {
-    client(options) {
-      const client = httpFactory.client(options);
-      let serial = 0;
-      return {
-        async request(request, signal) {
-          const number = serial++;
-          const gone = new UnavailableError('RATECAT_TEST', 'the process is gone');
-          if (number > last || (number === last && when === 'before')) throw gone;
-          const response = await client.request(request, signal);
-          if (number === last) throw gone;
-          return response;
-        },
-        close: () => client.close(),
-      };
-    },
-  };
-}
-
-/** Some servers that all say in price and flavor which version of the period they are of. */
-export function versionFrame(
-  version: number,
-  ids: readonly string[] = ['a', 'b', 'c'],
-  hour = 0,
-): Frame<RatedPoint> {
-  const price = `${version}.1`;
-  const points = ids.map((id) => ({
-    groupby: { id, project_id: 'alpha' },
-    metadata: { flavor: price },
-    price,
-  }));
-  return sampleFrame({ points, hour });
-}
-
-export async function read(
-  storage: Storage,
-  query: Partial<PointQuery> & { offset?: number; limit?: number } = {},
-): Promise<readonly Frame<RatedPoint>[]> {
-  const frames: Frame<RatedPoint>[] = [];
-  for await (const frame of storage.readPeriods({ ...EVERYTHING, ...query }, never)) frames.push(frame);
-  return frames;
-}
-
-/** Prices of the only period; empty when there is none. */
-export async function prices(storage: Storage): Promise<readonly string[]> {
-  const frames = await read(storage);
-  assert.ok(frames.length <= 1);
-  return frames.flatMap(({ points }) => points.map(({ price }) => price.toString()));
-}
-
-export function isCode(code: string, ...words: readonly string[]) {
-  return (error: unknown) => {
-    assert.ok(isRatecatError(error), String(error));
-    assert.equal(error.code, code, error.message);
-    for (const word of words) assert.ok(error.message.includes(word), error.message);
-    return true;
-  };
 }
