@@ -30,13 +30,15 @@ export interface ReferenceOwner {
 
 const CALENDAR: ReadonlySet<string> = new Set(CALENDAR_TAGS);
 
-/** Undefined for a document that has no period. */
+/** Undefined for a document that has no period or no amounts. */
 export function readReferencePoint(
   document: Readonly<Record<string, unknown>>,
   scopeKey: string,
 ): ReferencePoint | undefined {
   const [begin, end] = [instantOf(document.start), instantOf(document.end)];
-  if (begin === undefined || end === undefined) return undefined;
+  const [quantity, price] = [amountOf(document.qty), amountOf(document.price)];
+  if (begin === undefined || end === undefined || end < begin) return undefined;
+  if (quantity === undefined || price === undefined) return undefined;
   const groupby = attributesOf(document.groupby, CALENDAR);
   const metadata = attributesOf(document.metadata, new Set());
   const descriptor = {
@@ -46,7 +48,7 @@ export function readReferencePoint(
     groupby,
     metadata,
   };
-  const point = { descriptor, quantity: numberOf(document.qty), price: numberOf(document.price) };
+  const point = { descriptor, quantity, price };
   return { begin, end, scope: attributeText(groupby.get(scopeKey) ?? metadata.get(scopeKey)), point };
 }
 
@@ -114,15 +116,23 @@ function attributesOf(value: unknown, without: ReadonlySet<string>): Attributes 
 }
 
 function attributeOf(value: unknown): AttributeValue {
-  if (typeof value === 'number') return numberOf(value);
+  if (typeof value === 'number') return shortest(value);
   if (typeof value === 'string' || typeof value === 'boolean' || value === null) return value;
   if (Array.isArray(value)) return value.map(attributeOf);
   return Object.fromEntries(Object.entries(value as object).map(([name, item]) => [name, attributeOf(item)]));
 }
 
+/** A number, or a number as text. */
+function amountOf(value: unknown): Decimal | undefined {
+  if (typeof value === 'number') return shortest(value);
+  return typeof value === 'string' && /^[+-]?\d{1,40}(\.\d{1,40})?$/.test(value)
+    ? Decimal.parse(value)
+    : undefined;
+}
+
 /** The shortest decimal that reads back as the same float: 0.1 is 0.1. */
-function numberOf(value: unknown): Decimal {
-  return typeof value === 'number' ? Decimal.parse(String(value)) : Decimal.ZERO;
+function shortest(value: number): Decimal {
+  return Decimal.parse(String(value));
 }
 
 function textOf(value: unknown): string {

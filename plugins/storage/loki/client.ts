@@ -191,20 +191,20 @@ export class LokiClient {
   async #atOnce(query: LogQuery, time: bigint, signal: AbortSignal): Promise<readonly Entry[]> {
     const limit = this.#options.max_entries;
     const range = { from: time, to: time + 1n };
-    const page = await this.#page(query, range, limit, signal);
-    if (page.length < limit) return page;
-    const streams = new Map<string, Labels>();
-    for (const labels of await this.series(query.matchers, range, signal))
-      streams.set(JSON.stringify(Object.entries(labels).sort()), labels);
+    try {
+      const page = await this.#page(query, range, limit, signal);
+      if (page.length < limit) return page;
+    } catch (error) {
+      if (!isTooLarge(error)) throw error;
+    }
     const entries: Entry[] = [];
-    for (const labels of streams.values()) {
-      const matchers = [...query.matchers, ...matchersOf(labels)];
-      const own = await this.#page({ ...query, matchers }, range, limit, signal);
+    for (const matchers of streamMatchers(await this.series(query.matchers, range, signal))) {
+      const one = { ...query, matchers: [...query.matchers, ...matchers] };
+      const own = await this.#page(one, range, limit, signal);
       if (own.length >= limit) throw tooManyAtOnce(limit, timeText(time));
       for (const entry of own) entries.push(entry);
     }
-    // A stream that has all labels of another and more is found with both.
-    return [...new Map(entries.map((entry) => [entry.line, entry])).values()];
+    return entries;
   }
 
   async #page(
@@ -272,6 +272,15 @@ export class LokiClient {
   #refused(what: string, response: HttpResponse): RatecatError {
     return refusal(`${what} of Loki at ${this.#base}`, response);
   }
+}
+
+/** Matchers of each stream that match no other: labels which it lacks and others have are empty. */
+function streamMatchers(streams: readonly Labels[]): readonly (readonly string[])[] {
+  const lacking = Object.fromEntries(
+    streams.flatMap((labels) => Object.keys(labels)).map((name) => [name, '']),
+  );
+  const each = streams.map((labels) => matchersOf({ ...lacking, ...labels }));
+  return [...new Map(each.map((matchers) => [matchers.join(), matchers])).values()];
 }
 
 function delayMs(rejections: number, retryAfter: string | undefined): number {

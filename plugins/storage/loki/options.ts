@@ -13,7 +13,7 @@ const streamLabels = z
   // Loki takes 15 labels in all.
   .refine((labels) => Object.keys(labels).length <= 10, 'must have at most 10 labels');
 
-/** Option names are those of CloudKitty's section [storage_loki], where it has them. */
+/** CloudKitty's section [storage_loki] has these too; files are called as in every plugin here. */
 export const lokiShape = {
   ...upstreamShape,
   url: z

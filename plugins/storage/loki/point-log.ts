@@ -16,6 +16,7 @@ const MAX_REQUEST_CHARACTERS = 1024 * 1024;
 const MAX_FILTER_CHARACTERS = 1_500;
 /** Points that were written at most this long one after another are asked for together. */
 const GAP_NANOSECONDS = 7_200_000_000_000n;
+
 export interface PointLogParts {
   readonly client: LokiClient;
   readonly stream: Labels;

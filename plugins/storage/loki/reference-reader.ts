@@ -89,8 +89,11 @@ export class ReferenceReader {
         if (found.begin < begin || found.begin >= end) continue;
         if (isVisible({ source, scope: { key, id: found.scope } })) open.push(found);
       }
+      const last = entries.at(-1);
+      // Lines may expire between two requests.
+      if (last === undefined) continue;
       // No later line is about a period that began before this.
-      const settled = Number(entries.at(-1)!.time / 1_000_000_000n) - period;
+      const settled = Number(last.time / 1_000_000_000n) - period;
       const whole = open.filter((found) => found.begin < settled);
       open = open.filter((found) => found.begin >= settled);
       if (whole.length > 0) yield await this.#withoutHidden(referenceFrames(whole, this.#options), signal);
@@ -127,8 +130,8 @@ export class ReferenceReader {
       .map(({ id }) => id);
     if (ids.length === 0) return undefined;
     if (key !== PROJECT_LABEL || PROJECT_LABEL in stream || ids.length > MAX_NAMES) return theirs;
-    // What is no whole text here is no whole text there either.
-    const project = labelIsAnyOf(PROJECT_LABEL, ids);
+    // Lines of older releases, and those whose project is metadata, have no such label.
+    const project = labelIsAnyOf(PROJECT_LABEL, ['', ...ids]);
     return project.length > MAX_MATCHER_CHARACTERS ? theirs : [...theirs, project];
   }
 

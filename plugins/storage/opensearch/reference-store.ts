@@ -124,7 +124,7 @@ function readFound({ _index, _id, _source }: Hit, scopeKey: string): Found {
   const found = readReferencePoint(_source, scopeKey);
   if (found === undefined)
     throw damaged(
-      `the document '${_id}' of CloudKitty has the period ${JSON.stringify([_source.start, _source.end])}`,
+      `the document '${_id}' of CloudKitty has the period ${JSON.stringify([_source.start, _source.end])} and the amounts ${JSON.stringify([_source.qty, _source.price])}`,
     );
   return { ...found, index: _index, id: _id };
 }

@@ -128,6 +128,164 @@ describe('beside lines of the reference in Loki', () => {
       assert.equal(await storage.countPoints({ visible: ALPHA, begin: hour(0), end: hour(1) }, never), 2);
     }, SETUP));
 
+  it('they are totalled by metric, day and month of the begin of their period', () =>
+    using(async (storage, server) => {
+      for (const index of [0, 23, 24, 743, 744]) fill(server, 'alpha', index);
+      const rowsOf = async (groupby: Parameters<typeof storage.total>[0]['groupby']) =>
+        (await storage.total({ ...EVERYTHING, groupby }, never)).rows.map(({ group, points, price }) => [
+          ...group,
+          points,
+          price.toString(),
+        ]);
+      assert.deepEqual(await rowsOf([{ kind: 'type' }]), [
+        ['cpu', 5, '1'],
+        ['instance', 5, '0.5'],
+      ]);
+      assert.deepEqual(await rowsOf([{ kind: 'time', unit: 'day' }]), [
+        ['2026-01-01T00:00:00Z', 4, '0.6'],
+        ['2026-01-02T00:00:00Z', 2, '0.3'],
+        ['2026-01-31T00:00:00Z', 2, '0.3'],
+        ['2026-02-01T00:00:00Z', 2, '0.3'],
+      ]);
+      assert.deepEqual(await rowsOf([{ kind: 'time', unit: 'month' }]), [
+        ['2026-01-01T00:00:00Z', 8, '1.2'],
+        ['2026-02-01T00:00:00Z', 2, '0.3'],
+      ]);
+    }, SETUP));
+
+  it('they belong to a range in which their period begins, although their time is its end', () =>
+    using(async (storage, server) => {
+      for (const index of [0, 1, 743, 744]) fill(server, 'alpha', index);
+      const cases: readonly (readonly [number, number, readonly number[]])[] = [
+        [hour(0), hour(1), [0]],
+        [hour(0), hour(0) + 1, [0]],
+        [hour(0) + 1, hour(1), []],
+        [hour(0) + 1, hour(1) + 1, [1]],
+        [hour(1), hour(2), [1]],
+        [hour(1), hour(1), []],
+        [hour(2), hour(3), []],
+        [hour(0), hour(744), [0, 1, 743]],
+        [hour(744), hour(1_416), [744]],
+      ];
+      for (const [begin, end, indices] of cases) {
+        const what = `${begin} ${end}`;
+        const frames = await read(storage, { visible: ALPHA, begin, end });
+        assert.deepEqual(
+          frames.map(({ period }) => (period.begin - hour(0)) / 3600),
+          indices,
+          what,
+        );
+        assert.equal(
+          await storage.countPoints({ visible: 'all', begin, end }, never),
+          2 * indices.length,
+          what,
+        );
+      }
+    }, SETUP));
+
+  it('a delete of a month removes its last hour, and not that of the month before', () =>
+    using(async (storage, server) => {
+      for (const index of [743, 744, 1_415, 1_416]) fill(server, 'alpha', index);
+      await storage.deletePeriods({ visible: ALPHA, begin: hour(744), end: hour(1_416) }, {}, never);
+      const left = (await read(storage)).map(({ period }) => (period.begin - hour(0)) / 3600);
+      assert.deepEqual(left, [743, 1_416]);
+    }, SETUP));
+
+  it('amounts are the shortest decimals of their floats, however they are written', () =>
+    using(async (storage, server) => {
+      const time = BigInt(hour(1)) * 1_000_000_000n;
+      const amounts = ['1e-07', '0.30000000000000004', '1e+21', '5.0', '-2.50'];
+      const lines = amounts.map((amount, index) => {
+        const text = line(0, `m${index}`, { qty: 'AMOUNT', groupby: { project_id: 'alpha' } });
+        return { time, line: text.replace('"AMOUNT"', amount) };
+      });
+      server.fill({ service: 'cloudkitty', project_id: 'alpha' }, lines);
+      const [frame] = await read(storage);
+      assert.deepEqual(
+        frame!.points.map(({ quantity }) => quantity.toString()),
+        ['0.0000001', '0.30000000000000004', '1000000000000000000000', '5', '-2.5'],
+      );
+    }, SETUP));
+
+  it('points without a project are those of the scope with the empty id', () =>
+    using(async (storage, server) => {
+      const time = BigInt(hour(1)) * 1_000_000_000n;
+      fill(server, 'alpha', 0);
+      server.fill({ service: 'cloudkitty' }, [{ time, line: line(0, 'cpu', {}) }]);
+      const countOf = (...ids: readonly string[]) =>
+        storage.countPoints({ ...EVERYTHING, visible: ids.map((id) => ({ key: 'project_id', id })) }, never);
+      assert.deepEqual(
+        await Promise.all([countOf(''), countOf('', 'alpha'), countOf('alpha'), countOf('other')]),
+        [1, 3, 2, 0],
+      );
+    }, SETUP));
+
+  it('they and streams of Ratecat with the same labels are told apart', () =>
+    using(
+      async (storage, server) => {
+        for (const index of [0, 1]) fill(server, 'alpha', index);
+        await storage.replacePeriod(versionFrame(1, ['x'], 1), WRITE, never);
+        await storage.replacePeriod(versionFrame(2, ['x', 'y', 'z'], 2), WRITE, never);
+        // Nothing of this source hides lines of CloudKitty, so it must not be taken for one.
+        await storage.replacePeriod({ ...versionFrame(3, ['x'], 3), source: 'elsewhere' }, WRITE, never);
+        assert.deepEqual(await everyPoint(storage), [
+          'alpha 0 cpu',
+          'alpha 0 instance',
+          'alpha 1 instance',
+          'alpha 2 instance',
+          'alpha 2 instance',
+          'alpha 2 instance',
+          'alpha 3 instance',
+        ]);
+      },
+      { options: { stream: { service: 'cloudkitty' }, reference: { source: 'openstack' } } },
+    ));
+
+  it('periods of several lengths are read in order of their begins, page by page', () =>
+    using(
+      async (storage, server) => {
+        const ends = new Map<number, string[]>();
+        const add = (index: number, hours: number, id: string) => {
+          const text = line(index, 'cpu', { end: isoText(index + hours), groupby: { project_id: id } });
+          ends.set(index + hours, [...(ends.get(index + hours) ?? []), text]);
+        };
+        for (let index = 0; index < 48; index++) add(index, 1, 'hourly');
+        for (let index = 0; index < 48; index += 6) add(index, 6, 'six');
+        for (let index = 0; index < 48; index += 24) add(index, 24, 'daily');
+        for (const [index, texts] of ends) {
+          const time = BigInt(hour(index)) * 1_000_000_000n;
+          server.fill(
+            { service: 'cloudkitty' },
+            texts.map((text) => ({ time, line: text })),
+          );
+        }
+        const order = (await read(storage)).map(({ period, scope }) => `${period.begin} ${scope.id}`);
+        assert.equal(order.length, 58);
+        assert.deepEqual(order, [...order].sort());
+        const noon = await read(storage, { begin: hour(12), end: hour(13) });
+        assert.deepEqual(
+          noon.map(({ scope, period }) => [scope.id, period.end]),
+          [
+            ['hourly', hour(13)],
+            ['six', hour(18)],
+          ],
+        );
+      },
+      { options: { reference: { source: 'openstack', period: 86_400 }, max_entries: 10 } },
+    ));
+
+  it('a page of a report begins and ends amid periods', () =>
+    using(async (storage, server) => {
+      for (const index of [0, 1, 2]) fill(server, 'alpha', index);
+      const page = await read(storage, { offset: 1, limit: 3 });
+      assert.deepEqual(
+        page.flatMap(({ period, points }) =>
+          points.map(({ descriptor }) => `${(period.begin - hour(0)) / 3600} ${descriptor.metric}`),
+        ),
+        ['0 instance', '1 cpu', '1 instance'],
+      );
+    }, SETUP));
+
   it('a period that Ratecat stores takes their place, others and other sources do not', () =>
     using(async (storage, server) => {
       for (const index of [0, 1]) fill(server, 'alpha', index);
@@ -195,6 +353,29 @@ describe('beside lines of the reference in Loki', () => {
           2,
           JSON.stringify(id),
         );
+    }, SETUP));
+
+  it('hostile ids are asked for together, by Loki or, when they are too many, here', () =>
+    using(async (storage, server) => {
+      const ids = [...new Set(HOSTILE_TEXTS)].filter((id) => !/\p{Cs}/u.test(id) && id !== '');
+      for (const id of ids) fill(server, id, 0);
+      await storage.countPoints(EVERYTHING, never);
+      for (const size of [20, 60]) {
+        for (let begin = 0; begin < ids.length; begin += size) {
+          const some = ids.slice(begin, begin + size);
+          const visible = some.map((id) => ({ key: 'project_id', id }));
+          server.calls.length = 0;
+          assert.equal(
+            await storage.countPoints({ ...EVERYTHING, visible }, never),
+            2 * some.length,
+            JSON.stringify(some),
+          );
+          const queries = server.calls.map(({ parameters }) => parameters.get('query') ?? '');
+          if (some.length > 50) assert.ok(queries.every((query) => !query.includes('project_id')));
+          else if (some.join('').length < 500)
+            assert.ok(queries.some((query) => query.includes('project_id')));
+        }
+      }
     }, SETUP));
 
   it('another attribute can name the scope, and other streams and tenants are not seen', () =>
@@ -274,6 +455,8 @@ describe('beside lines of the reference in Loki', () => {
       start: isoText(0),
       end: isoText(2),
       type: 'cpu',
+      qty: 1,
+      price: 1,
       groupby: { project_id: 'alpha' },
     });
     await Promise.all(
