@@ -2,6 +2,7 @@ import type { RetentionPolicy } from '../config/config.js';
 import {
   type Calendar,
   ConfigError,
+  compareText,
   type Instant,
   type KeptFrom,
   type KeptLimits,
@@ -93,7 +94,7 @@ export async function planRetention(parts: PlanParts, signal: AbortSignal): Prom
     const written = parts.writtenFrom(source, scope);
     const ceiling = written === undefined ? reference : calendar.slice(written, 'month').begin;
     const wanted = new Map<string, KeptLimits>();
-    for (const metric of months.metrics.keys()) {
+    for (const metric of [...months.metrics.keys()].sort(compareText)) {
       const policy = policyOf(policies, scope.id, metric);
       const before = kept.of(source, scope, metric);
       wanted.set(metric, policy === undefined ? before : raised(before, policy, back, ceiling));
@@ -127,7 +128,16 @@ async function readMonths(storage: RetainingStorage, signal: AbortSignal) {
     columns.bytes.push(bytes);
     newest = Math.max(newest, month.end);
   }
-  return { scopes: scopes.values(), newest };
+  return { scopes: [...scopes.values()].sort(compareScopes), newest };
+}
+
+/** A plan lists scopes by name: which of them was rated first is an accident. */
+function compareScopes(left: ScopeMonths, right: ScopeMonths): number {
+  return (
+    compareText(left.source, right.source) ||
+    compareText(left.scope.id, right.scope.id) ||
+    compareText(left.scope.key, right.scope.key)
+  );
 }
 
 function scopeKey(source: string, { key, id }: Scope): string {
