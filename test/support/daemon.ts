@@ -16,6 +16,9 @@ export interface Finished {
   readonly stderr: string;
 }
 
+/** A command that a failed test left running would keep the run from ending. */
+const LONGEST_MS = 1_200_000;
+
 /** A command of the built program, from start to end. */
 export class Command {
   readonly child: ChildProcess;
@@ -26,6 +29,8 @@ export class Command {
   constructor(args: readonly string[], environment: NodeJS.ProcessEnv = {}, cwd?: string) {
     this.child = spawn(process.execPath, [PROGRAM, ...args], {
       stdio: ['ignore', 'pipe', 'pipe'],
+      timeout: LONGEST_MS,
+      killSignal: 'SIGKILL',
       env: {
         ...process.env,
         NODE_OPTIONS: '',
@@ -51,14 +56,16 @@ export class Command {
     }));
   }
 
-  /** Waits until stdout or stderr matches; fails when the command ends or the time is over. */
+  /** Waits until stdout or stderr matches; fails when the command ends or the time is over, which ends the command. */
   async until(pattern: RegExp, timeoutMs = 60_000): Promise<void> {
     const deadline = Date.now() + timeoutMs;
     while (!pattern.test(this.stdout) && !pattern.test(this.stderr)) {
       if (this.child.exitCode !== null)
         throw new Error(`ended without ${pattern}:\n${this.stdout}${this.stderr}`);
-      if (Date.now() > deadline)
+      if (Date.now() > deadline) {
+        this.child.kill('SIGKILL');
         throw new Error(`no ${pattern} in time:\n${this.stdout}${this.stderr}`.slice(-4000));
+      }
       await new Promise((resolve) => setTimeout(resolve, 25));
     }
   }
