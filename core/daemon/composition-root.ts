@@ -1,7 +1,5 @@
 import 'reflect-metadata';
-import { randomBytes } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
-import { hostname } from 'node:os';
 import { type DependencyContainer, instanceCachingFactory, container as rootContainer } from 'tsyringe';
 import { type Auth, createAuth } from '../api/auth/create-auth.js';
 import { OsloCors } from '../api/cors.js';
@@ -51,6 +49,7 @@ import { type LoadedModule, RuleSets } from '../rating/rule-sets.js';
 import { Explainer } from '../reporting/explainer.js';
 import { Retention } from '../retention/retention.js';
 import { RetentionTimer } from '../retention/retention-timer.js';
+import { leaseOwner } from '../scopes/lease-owner.js';
 import { Leases } from '../scopes/leases.js';
 import { ReprocessTasks } from '../scopes/reprocess-tasks.js';
 import { ScopeReset } from '../scopes/scope-reset.js';
@@ -259,7 +258,7 @@ function register(parts: CompositionParts, opened: ClosableDatabase): Dependency
   once(TOKENS.time, (from) => new TrustedTime(from.resolve(TOKENS.clock), logger));
   once(
     TOKENS.leases,
-    (from) => new Leases(database, from.resolve(TOKENS.clock), ownerName(), config.processor.leaseSeconds),
+    (from) => new Leases(database, from.resolve(TOKENS.clock), leaseOwner(), config.processor.leaseSeconds),
   );
   once(
     TOKENS.rules,
@@ -482,11 +481,6 @@ function contextParts(parts: CompositionParts, calendar: Calendar): ContextParts
 
 function httpOf({ neighbours, clock = systemClock }: CompositionParts): HttpFactory {
   return neighbours === undefined ? httpFactory : measuredHttp(httpFactory, neighbours, clock);
-}
-
-/** Distinct for every process that ever takes a lease. */
-function ownerName(): string {
-  return `${hostname().slice(0, 60)}:${process.pid}:${randomBytes(6).toString('hex')}`;
 }
 
 /** @throws ConfigError RATECAT_DATABASE_OLD when migrations wait to be applied. */

@@ -1,8 +1,8 @@
-import { hostname } from 'node:os';
 import { humanSeconds } from '../config/human-text.js';
 import type { Services } from '../daemon/composition-root.js';
 import { type Instant } from '../plugin-api/index.js';
 import { isoTime } from '../scopes/iso-time.js';
+import { hostOfLeases, isProcess, processOf } from '../scopes/lease-owner.js';
 import { type PendingTask, type ReprocessTasks } from '../scopes/reprocess-tasks.js';
 import type { ScopeState } from '../scopes/scope-states.js';
 import type { Examination, Say } from './examination.js';
@@ -24,7 +24,7 @@ export async function lookAtProcessors(examination: Examination, parts: Processo
   await examination.look({ area: 'processors', what: 'the leases', needs }, async (got, say) => {
     const after = await got.services.states.list();
     const owners = ownersOf(after);
-    for (const [owner, count] of owners) sayOwner(owner, count, parts.isAlive ?? isAlive, say);
+    for (const [owner, count] of owners) sayOwner(owner, count, parts.isAlive ?? isProcess, say);
     if (owners.size > 0) return;
     if (hasMoved(got.scopes, after)) {
       say.ok('processor-at-work', 'a processor is at work: scopes moved on during this examination');
@@ -52,12 +52,12 @@ function ownersOf(states: readonly ScopeState[]): ReadonlyMap<string, number> {
 
 function sayOwner(owner: string, count: number, alive: IsAlive, say: Say): void {
   const scopes = `${count} scope${count === 1 ? '' : 's'}`;
-  const [host = '', pid = ''] = owner.split(':');
-  if (host !== hostname().slice(0, 60) || !/^\d+$/.test(pid)) {
+  const { host, pid } = processOf(owner) ?? {};
+  if (host !== hostOfLeases() || pid === undefined) {
     say.ok('processor-elsewhere', `${owner} holds ${scopes}`);
     return;
   }
-  if (alive(Number(pid))) {
+  if (alive(pid)) {
     say.ok('processor-alive', `process ${pid} of this machine holds ${scopes}`);
     return;
   }
@@ -65,7 +65,7 @@ function sayOwner(owner: string, count: number, alive: IsAlive, say: Say): void 
     'processor-dead',
     `${scopes} held by process ${pid} of this machine, which is not there any more`,
     {
-      fix: 'A running processor takes them over after processor.lease_seconds. If none runs, start one.',
+      fix: 'A running processor takes them over, after processor.lease_seconds at the latest. If none runs, start one.',
     },
   );
 }
@@ -76,16 +76,6 @@ function hasMoved(before: readonly ScopeState[], after: readonly ScopeState[]): 
     const old = known.get(state.row);
     return old === undefined || old.heartbeat !== state.heartbeat || old.fence !== state.fence;
   });
-}
-
-/** Signal 0 is not sent: the system only says whether it could be. */
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM';
-  }
 }
 
 /** Reprocessing that is ordered and not finished. */

@@ -1,4 +1,5 @@
 import { type Clock, FencedError, type SqlDatabase } from '../plugin-api/index.js';
+import { hasEnded } from './lease-owner.js';
 import type { ScopeState } from './scope-states.js';
 
 /** The right to write one scope. It is lost when somebody else raises the fence. */
@@ -17,7 +18,7 @@ interface Sighting {
 
 /**
  * Leases by compare-and-set on the scope row. No clocks of two machines are ever compared: a taker must have seen the same
- * fence and heartbeat for the whole lease time on its own monotonic clock.
+ * fence and heartbeat for the whole lease time on its own monotonic clock, or see that the owner's process has ended.
  */
 export class Leases {
   readonly #database: SqlDatabase;
@@ -57,11 +58,12 @@ export class Leases {
     return this.#clock.monotonic() - seen.firstSeen >= this.#leaseMs;
   }
 
-  /** Takes a free or expired lease; undefined when somebody else has it or was faster. */
+  /** Takes a lease that is free, expired or of a process that has ended; undefined when somebody else has it or was faster. */
   async take(state: ScopeState): Promise<Lease | undefined> {
     const free = state.owner === undefined;
     // A lease in our own name that nobody in this process holds is a leftover: it may be taken like an expired one.
-    if (!free && state.owner !== this.owner && !this.isExpired(state)) return undefined;
+    if (!free && state.owner !== this.owner && !this.isExpired(state) && !hasEnded(state.owner!))
+      return undefined;
     const fence = state.fence + 1;
     const owns = free ? 'owner IS NULL' : 'owner = ?';
     const result = await this.#database.transaction((tx) =>

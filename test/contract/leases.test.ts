@@ -1,8 +1,11 @@
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { it } from 'node:test';
 import { migrate } from '../../core/database/migrate.js';
 import { CORE_MIGRATIONS } from '../../core/database/migrations/core.js';
 import { type ClosableDatabase, openDatabase } from '../../core/database/open-database.js';
+import { leaseOwner } from '../../core/scopes/lease-owner.js';
 import { Leases } from '../../core/scopes/leases.js';
 import { ScopeStates } from '../../core/scopes/scope-states.js';
 import { VirtualClock } from '../../core/testkit/fakes.js';
@@ -77,6 +80,20 @@ describeOnEngines('leases', (engine) => {
       await pass(clock, 15);
     }
     assert.notEqual(await second.take(await state()), undefined);
+    await close();
+  });
+
+  it('are taken at once from a process of this machine that has ended, and from no other', async () => {
+    const { databases, close, state } = await setUp(engine, 2);
+    const child = spawn('sleep', ['60'], { stdio: 'ignore' });
+    const owner = leaseOwner().replace(`:${process.pid}:`, `:${child.pid}:`);
+    const lease = (await new Leases(databases[0]!, new VirtualClock(), owner, 60).take(await state()))!;
+    const second = new Leases(databases[1]!, new VirtualClock(), 'second', 60);
+    second.observe(await state());
+    assert.equal(await second.take(await state()), undefined, 'it is still running');
+    child.kill('SIGKILL');
+    await once(child, 'exit');
+    assert.equal((await second.take(await state()))?.fence, lease.fence + 1);
     await close();
   });
 

@@ -70,10 +70,11 @@ function assertContiguous({ frames, watermarks }: Stored): void {
 
 /** Waits for so many rated periods in the log. */
 async function rated(daemon: Command, periods: number): Promise<void> {
-  await until(`${periods} periods are rated`, () => {
+  const isEnough = () => {
     assert.equal(daemon.child.exitCode, null, daemon.stderr);
     return (daemon.stderr.match(RATED) ?? []).length >= periods;
-  });
+  };
+  await until(`${periods} periods are rated`, isEnough, () => daemon.stderr);
 }
 
 async function shippedHostConfig(name: string): Promise<string> {
@@ -138,10 +139,14 @@ async function children(pid: number): Promise<readonly number[]> {
   return text.split(' ').filter(Boolean).map(Number);
 }
 
-async function until(what: string, holds: () => Promise<boolean> | boolean): Promise<void> {
+async function until(
+  what: string,
+  holds: () => Promise<boolean> | boolean,
+  log: () => string = () => '',
+): Promise<void> {
   const deadline = Date.now() + 30_000;
   while (!(await holds())) {
-    if (Date.now() > deadline) throw new Error(`waited in vain until ${what}`);
+    if (Date.now() > deadline) throw new Error(`waited in vain until ${what}\n${log()}`);
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
 }
