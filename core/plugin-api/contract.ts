@@ -130,6 +130,11 @@ export interface RulesDocument {
   toRules(document: JsonValue): JsonValue;
   /** The current rules as a document; reading it back gives the same rules. */
   read(database: SqlReader): Promise<JsonValue>;
+  /**
+   * What one tenant may see of a document that `read` gave, which stays as it is; for undefined, what everybody may see.
+   * Absent: only administrators see it.
+   */
+  visibleTo?(document: JsonValue, tenant: string | undefined): JsonValue;
   /** Stores a document in one transaction. `merge` adds and changes, `replace` also removes what is not in it. */
   write(document: JsonValue, tx: SqlTransaction, options: RulesWriteOptions): Promise<RulesChange>;
 }

@@ -336,6 +336,16 @@ function testDocuments<Options>(suite: RatingTest<Options>, label: string, creat
       assert.deepEqual(JSON.parse(JSON.stringify(rules)), rules);
     });
 
+    test(`${label}, document ${name}: what tenants may see of it is plain JSON, and takes nothing from the document`, async () => {
+      const { form } = await documentForm();
+      const before = JSON.stringify(document);
+      for (const tenant of [undefined, scope?.id, 'somebody else']) {
+        const seen = form.visibleTo?.(document, tenant) ?? null;
+        assert.deepEqual(JSON.parse(JSON.stringify(seen)), seen);
+        assert.equal(JSON.stringify(document), before);
+      }
+    });
+
     if (openDatabase === undefined) continue;
 
     test(`${label}, document ${name}: stored, loaded and read back it gives the same prices`, async () => {

@@ -1,10 +1,9 @@
 import { z } from 'zod';
-import { compareText, type JsonValue } from '../../plugin-api/index.js';
+import { compareText, type JsonValue, type RulesDocument } from '../../plugin-api/index.js';
 import type { Identity } from '../auth/identity.js';
 import type { ApiServices } from '../services.js';
 import { PRICES_ANSWER } from './answer-schemas.js';
 import { type OwnAnswer, type OwnCall, type OwnRoute, ownRoute } from './own-route.js';
-import { priceListFor } from './visible-prices.js';
 
 const QUERY = z.strictObject({});
 
@@ -12,6 +11,7 @@ interface ListedModule {
   readonly module: string;
   readonly description: string;
   readonly priority: number;
+  readonly form: RulesDocument | undefined;
   readonly document: JsonValue;
 }
 
@@ -66,15 +66,16 @@ export class Prices {
       const state = states.get(name);
       const isAlwaysOn = module.alwaysEnabled === true;
       if (!isAlwaysOn && state?.enabled !== true) continue;
-      const document = (await module.rulesDocument?.read(this.#services.database)) ?? null;
+      const form = module.rulesDocument;
+      const document = (await form?.read(this.#services.database)) ?? null;
       const priority = isAlwaysOn ? 1 : (state?.priority ?? 1);
-      listed.push({ module: name, description: module.description, priority, document });
+      listed.push({ module: name, description: module.description, priority, form, document });
     }
     return listed.sort((a, b) => b.priority - a.priority || compareText(a.module, b.module));
   }
 }
 
-function moduleJson({ module, description, priority, document }: ListedModule, identity: Identity) {
-  const price_list = identity.isAdmin ? document : priceListFor(module, document, identity.projectId);
+function moduleJson({ module, description, priority, form, document }: ListedModule, identity: Identity) {
+  const price_list = identity.isAdmin ? document : (form?.visibleTo?.(document, identity.projectId) ?? null);
   return { module, description, priority, price_list };
 }

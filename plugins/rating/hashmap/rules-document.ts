@@ -24,11 +24,13 @@ import {
   takeTurn,
 } from './rule-store.js';
 import { rulesToJson } from './rules.js';
+import { rulesVisibleTo } from './visible-rules.js';
 
 /** The price list: the rules of hashmap as people edit them. */
 export const rulesDocument: RulesDocument = {
   toRules: (document) => rulesToJson(rulesOfPriceList(readPriceList(document))),
   read: readDocument,
+  visibleTo: rulesVisibleTo,
   async write(document: JsonValue, tx: SqlTransaction, options: RulesWriteOptions): Promise<RulesChange> {
     const list = readPriceList(document);
     await takeTurn(tx);

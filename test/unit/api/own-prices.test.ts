@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import fc from 'fast-check';
+import { ANONYMOUS } from '../../../core/api/auth/identity.js';
+import { Prices } from '../../../core/api/own/prices.js';
 import { priceOf } from '../../../core/api/own/quote.js';
-import { priceListFor } from '../../../core/api/own/visible-prices.js';
 import { Decimal } from '../../../core/plugin-api/index.js';
 import { raiseRevision } from '../../../core/rating/module-states.js';
-import { type OpenedOwn, openOwn, RULES } from './own-support.js';
+import { type OpenedOwn, openOwn } from './own-support.js';
 
 describe('prices and quotes of /ratecat/v1', () => {
   let api: OpenedOwn;
@@ -60,6 +61,19 @@ describe('prices and quotes of /ratecat/v1', () => {
     }
     const beta = await shown(api, 'beta');
     assert.ok(beta.includes('secret-flavor') && beta.includes('agreement') && !beta.includes('promised'));
+  });
+
+  it('hides the rules of a module that does not say what a tenant may see', async () => {
+    const { name, module } = api.services.modules.find(({ name }) => name === 'hashmap')!;
+    const { toRules, read, write } = module.rulesDocument!;
+    const silent = { name, module: { ...module, rulesDocument: { toRules, read, write } } };
+    const [route] = new Prices({ ...api.services, modules: [silent] }).routes;
+    const shown = async (isAdmin: boolean) => {
+      const call = { identity: { ...ANONYMOUS, isAdmin, projectId: 'alpha' } };
+      return JSON.parse((await route!.handle(call as never)) as string).modules[0].price_list;
+    };
+    assert.equal(await shown(false), null);
+    assert.deepEqual(await shown(true), (await api.get('/prices')).json.modules[0].price_list);
   });
 
   it('shows a change of the rules at once', async () => {
@@ -165,19 +179,5 @@ describe('the price of a time', () => {
   it('is rounded at 28 places where it does not', () => {
     assert.equal(priceOf(Decimal.parse('1'), 3600, 5400).toString(), '0.6666666666666666666666666667');
     assert.equal(priceOf(Decimal.parse('-1'), 3600, 5400).toString(), '-0.6666666666666666666666666667');
-  });
-});
-
-describe('a price list for one tenant', () => {
-  it('keeps a service or a field that is called tenant', () => {
-    const document = { services: { tenant: { fields: { tenant: { mappings: [{ cost: '1' }] } } } } };
-    assert.deepEqual(priceListFor('hashmap', document, undefined), document);
-  });
-
-  it('is empty when all of it is for others, and unknown for modules whose documents may say anything', () => {
-    const document = { services: [{ name: '1', mappings: [{ cost: '1', tenant: 'x' }] }] };
-    assert.deepEqual(priceListFor('hashmap', document, 'y'), {});
-    assert.deepEqual(priceListFor('hashmap', document, 'x'), document);
-    assert.equal(priceListFor('somebody-elses', RULES, 'x'), null);
   });
 });

@@ -1,16 +1,11 @@
-import type { JsonValue } from '../../plugin-api/index.js';
+import type { JsonValue } from '../../../core/plugin-api/index.js';
 
-/**
- * Modules whose documents say whom a rule is for in a member `tenant`. What others write there, only administrators see:
- * nobody here can tell the rules of one tenant from those of another.
- */
-const WITH_TENANTS: ReadonlySet<string> = new Set(['hashmap']);
 /** Names of groups say what tenants were promised; those that matter to the caller stand in the rules. */
 const LIST_OF_GROUPS = 'groups';
 
-/** A price list without the rules for other tenants than this one; null when there is nothing to show. */
-export function priceListFor(module: string, document: JsonValue, tenant: string | undefined): JsonValue {
-  if (!WITH_TENANTS.has(module) || !isObject(document)) return null;
+/** A document of rules without those for other tenants than this one. */
+export function rulesVisibleTo(document: JsonValue, tenant: string | undefined): JsonValue {
+  if (!isObject(document)) return {};
   const rest = Object.entries(document).filter(([name]) => name !== LIST_OF_GROUPS);
   return without(Object.fromEntries(rest), tenant) ?? {};
 }
