@@ -10,7 +10,7 @@ const root = fileURLToPath(new URL('..', import.meta.url));
 const target = join(root, 'docs/plugins/contract.d.ts');
 
 /** In the order in which they are best read. */
-const PARTS = ['model', 'contract', 'schema', 'errors', 'database', 'attributes', 'decimal'];
+const PARTS = ['model', 'contract', 'schema', 'errors', 'database', 'attributes', 'decimal', 'slice'];
 
 const HEADER = `/*
  * The contract between Ratecat and its plugins, as \`ratecat/plugin-api\` exports it.

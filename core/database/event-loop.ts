@@ -1,21 +1,4 @@
-import { setTimeout as delay, setImmediate as nextTurn } from 'node:timers/promises';
-
-/** Longest stretch of synchronous work, in milliseconds, before timers and sockets get their turn. */
-const SLICE_MS = 6;
-
-/** Tells long synchronous work when to let the event loop run. */
-export class Slice {
-  #end = performance.now() + SLICE_MS;
-
-  get isOver(): boolean {
-    return performance.now() >= this.#end;
-  }
-
-  async breathe(): Promise<void> {
-    await nextTurn();
-    this.#end = performance.now() + SLICE_MS;
-  }
-}
+import { setTimeout as delay } from 'node:timers/promises';
 
 /** Waits; rejects with the signal's own reason when aborted. */
 export async function pause(milliseconds: number, signal?: AbortSignal): Promise<void> {

@@ -1,8 +1,7 @@
 import type Database from 'better-sqlite3';
 import type { BulkInsert, SqlResult, SqlRow, SqlValue } from '../plugin-api/index.js';
-import { DataError } from '../plugin-api/index.js';
+import { DataError, Slice } from '../plugin-api/index.js';
 import { SQLITE_ADD, SQLITE_SUM, sqliteDialect } from './dialects.js';
-import { Slice } from './event-loop.js';
 import { exactInteger } from './exact-integer.js';
 import { addDecimalText, ExactSum } from './exact-sum.js';
 import { blockSize, flatValues, insertStatements } from './insert-statement.js';

@@ -1,8 +1,10 @@
 import { access, constants, open } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import {
   type BulkInsert,
   isRatecatError,
+  Slice,
   type SqlReader,
   type SqlResult,
   type SqlRow,
@@ -13,7 +15,7 @@ import {
 import { AsyncMutex, type TurnLimit } from './async-mutex.js';
 import type { ClosableDatabase } from './closable-database.js';
 import { sqliteDialect } from './dialects.js';
-import { backOffMs, pause, Slice } from './event-loop.js';
+import { backOffMs, pause } from './event-loop.js';
 import { SqliteConnection } from './sqlite-connection.js';
 import { closedError, fileError, isBusy, sqliteCode, translateSqliteError } from './sqlite-errors.js';
 
@@ -21,6 +23,8 @@ const FIRST_BACK_OFF_MS = 1;
 const MAX_BACK_OFF_MS = 25;
 const MAX_IDLE_READERS = 4;
 const ROWS_PER_LOOK = 64;
+/** A transaction locks others out while it lets the event loop run: short ones go through in one go. */
+const TRANSACTION_SLICE_MS = 20;
 /** Transactions take turns; one that waits this long is stuck behind work that waits for it. */
 const TURN_LIMIT_MS = 120_000;
 
@@ -133,6 +137,8 @@ export class SqliteDatabase implements ClosableDatabase {
           await transaction.end();
           signal?.throwIfAborted();
           await this.#commit();
+          // Whoever waits for the lock gets a chance before the next transaction takes it.
+          if (!this.#isInMemory) await nextTurn();
           return result;
         } catch (error) {
           await transaction.end();
@@ -252,6 +258,7 @@ class SqliteTransaction implements SqlTransaction, SqlReader {
   readonly #connection: SqliteConnection;
   readonly #signal: AbortSignal | undefined;
   readonly #statements = new AsyncMutex();
+  readonly #slice = new Slice(TRANSACTION_SLICE_MS);
   #isOver = false;
 
   constructor(path: string, connection: SqliteConnection, signal: AbortSignal | undefined) {
@@ -291,6 +298,9 @@ class SqliteTransaction implements SqlTransaction, SqlReader {
         return await work();
       } catch (error) {
         throw translateSqliteError(error, this.#path, sql);
+      } finally {
+        // Statements of this engine are done before anything is awaited, however many follow each other.
+        if (this.#slice.isOver) await this.#slice.breathe();
       }
     });
   }

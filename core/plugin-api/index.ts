@@ -29,3 +29,4 @@ export {
 export * from './errors.js';
 export * from './model.js';
 export type { JsonValue, Schema, SchemaIssue, SchemaResult } from './schema.js';
+export { eachInSlices, mapInSlices, Slice } from './slice.js';

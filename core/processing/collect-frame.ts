@@ -10,6 +10,7 @@ import {
   type Gap,
   isRatecatError,
   type MeasuredPoint,
+  mapInSlices,
   type Period,
   RatecatError,
   type Sample,
@@ -52,7 +53,7 @@ export class FrameCollector {
       const parts = await Promise.all(
         this.#metrics.map((metric) =>
           this.#limit(async () =>
-            this.#part(metric, await this.#ask(metric, scope, period, together), dictionary),
+            this.#part(metric, await this.#ask(metric, scope, period, together), dictionary, signal),
           ),
         ),
       );
@@ -84,11 +85,16 @@ export class FrameCollector {
   }
 
   /** Made as soon as the answer is there, so that the answer of a large scope need not be kept until all are. */
-  #part(metric: ProcessingMetric, answer: Collected, dictionary: DescriptorDictionary): Part {
+  async #part(
+    metric: ProcessingMetric,
+    answer: Collected,
+    dictionary: DescriptorDictionary,
+    signal: AbortSignal,
+  ): Promise<Part> {
     const fingerprint = this.#pipeline.settings.lookBack > 0 ? fingerprintText(metric, answer) : undefined;
     if (answer.kind !== 'unmeasurable')
       return {
-        points: answer.kind === 'measured' ? toPoints(metric, answer.samples, dictionary) : [],
+        points: answer.kind === 'measured' ? await toPoints(metric, answer.samples, dictionary, signal) : [],
         fingerprint,
       };
     return { points: [], gap: { metric: metric.metric.ratedName, reason: answer.reason }, fingerprint };
@@ -117,11 +123,16 @@ function toPoints(
   metric: ProcessingMetric,
   samples: readonly Sample[],
   dictionary: DescriptorDictionary,
-): readonly MeasuredPoint[] {
-  return samples.map((sample) => ({
-    descriptor: dictionary.intern(metric.facts, sample.groupby, sample.metadata),
-    quantity: metric.convert(sample.value),
-  }));
+  signal: AbortSignal,
+): Promise<readonly MeasuredPoint[]> {
+  return mapInSlices(
+    samples,
+    (sample) => ({
+      descriptor: dictionary.intern(metric.facts, sample.groupby, sample.metadata),
+      quantity: metric.convert(sample.value),
+    }),
+    signal,
+  );
 }
 
 /** Text of an answer that does not depend on the order in which a source lists its series. */

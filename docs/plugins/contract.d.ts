@@ -826,3 +826,22 @@ export declare class Decimal {
 }
 /** Divides two non-negative integers, rounding the quotient. */
 export declare function divideRounded(dividend: bigint, divisor: bigint, mode?: RoundingMode): bigint;
+
+// ---- slice
+
+/** Tells long synchronous work when to let the event loop run: requests, heartbeats and other scopes wait meanwhile. */
+export declare class Slice {
+    #private;
+    constructor(milliseconds?: number);
+    get isOver(): boolean;
+    /** Resolves when it is this work's turn again. Of all that wait, one goes on in each turn of the event loop. */
+    breathe(): Promise<void>;
+}
+/**
+ * Visits each item in order and lets the event loop run every few milliseconds. Of several long pieces of work one is finished
+ * before the next goes on, so that what they were made of can be forgotten.
+ * @throws the signal's reason once it is aborted.
+ */
+export declare function eachInSlices<T>(items: Iterable<T>, visit: (item: T, index: number) => void, signal?: AbortSignal): Promise<void>;
+/** As `items.map(make)`, in slices as `eachInSlices`. */
+export declare function mapInSlices<T, Made>(items: readonly T[], make: (item: T, index: number) => Made, signal?: AbortSignal): Promise<Made[]>;

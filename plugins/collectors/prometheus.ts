@@ -9,6 +9,7 @@ import {
   definePlugin,
   type Instant,
   type Metric,
+  mapInSlices,
   type Period,
   type Sample,
   type Scope,
@@ -78,7 +79,7 @@ export class PrometheusCollector implements Collector<PrometheusMetricOptions> {
     const { metric, scope, period } = request;
     const elements = await this.#client.query(prometheusQuery(metric, scope, period), period.end, signal);
     if (elements.length === 0) return await this.#nothing(metric, period, signal);
-    return { kind: 'measured', samples: toSamples(elements, request) };
+    return { kind: 'measured', samples: await toSamples(elements, request, signal) };
   }
 
   async earliest(_scope: Scope, signal: AbortSignal): Promise<Instant | undefined> {
@@ -109,10 +110,11 @@ export class PrometheusCollector implements Collector<PrometheusMetricOptions> {
 function toSamples(
   elements: readonly VectorElement[],
   { metric, scope, period }: CollectRequest<PrometheusMetricOptions>,
-): Sample[] {
+  signal: AbortSignal,
+): Promise<Sample[]> {
   const groupby = groupbyOf(metric, scope);
   const seen = new Map<string, VectorElement[]>();
-  return elements.map((element) => {
+  const toSample = (element: VectorElement): Sample => {
     refuseOtherScope(element, metric, scope);
     refuseOtherTime(element, metric, period);
     const groupbyValues = groupby.map((label) => labelOf(element, label) || defaultOf(label, scope));
@@ -123,7 +125,8 @@ function toSamples(
       metadata: Attributes.of(metric.metadata, metadataValues),
       value: numberOf(element, metric),
     };
-  });
+  };
+  return mapInSlices(elements, toSample, signal);
 }
 
 /** The same array for every point of a metric, the scope key always in it. */

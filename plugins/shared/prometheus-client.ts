@@ -7,6 +7,7 @@ import {
   type Instant,
   isRatecatError,
   type Logger,
+  mapInSlices,
   type Period,
   type PluginContext,
   type RatecatError,
@@ -121,7 +122,7 @@ export class PrometheusClient {
     if (time !== undefined) parameters.set('time', isoInstant(time));
     const response = await this.#get(`/query?${parameters}`, signal);
     const body = this.#success(response, `the query ${excerpt(query)} at ${shownUrl(this.#base)}`);
-    return vectorOf(body.data, query);
+    return await vectorOf(body.data, query, signal);
   }
 
   /**
@@ -326,14 +327,18 @@ function statusError(call: string, body: ErrorBody): RatecatError {
   );
 }
 
-function vectorOf(data: unknown, query: string): readonly VectorElement[] {
+async function vectorOf(
+  data: unknown,
+  query: string,
+  signal: AbortSignal,
+): Promise<readonly VectorElement[]> {
   const call = `the query ${excerpt(query)}`;
   const { resultType, result } = (data ?? {}) as { resultType?: unknown; result?: unknown };
   if (resultType !== undefined && resultType !== 'vector') {
     throw malformed(call, `is a ${excerpt(String(resultType))} where an instant vector was expected`);
   }
   if (!Array.isArray(result)) throw malformed(call, 'has no list data.result');
-  return result.map((item: unknown) => elementOf(item, call));
+  return mapInSlices(result, (item: unknown) => elementOf(item, call), signal);
 }
 
 function elementOf(item: unknown, call: string): VectorElement {

@@ -55,7 +55,7 @@ test('a commit is synced and the log is written ahead', () =>
     });
   }));
 
-test('the event loop runs many times during a big insert, a big read and an iteration', () =>
+test('the event loop runs many times during a big insert, a big read, an iteration and many small statements', () =>
   withDatabase(newFile(), async (database) => {
     await database.transaction((tx) => tx.execute(CREATE_WIDE));
     let ticks = 0;
@@ -72,7 +72,13 @@ test('the event loop runs many times during a big insert, a big read and an iter
       const iteration = await ticksDuring(async () => {
         for await (const row of database.iterate('SELECT * FROM wide')) assert.equal(row.length, 5);
       });
-      for (const [what, count] of Object.entries({ insert, read, iteration })) {
+      const statements = await ticksDuring(() =>
+        database.transaction(async (tx) => {
+          const part = 'SELECT COUNT(*), SUM(b) FROM wide WHERE a BETWEEN ? AND ?';
+          for (let start = 0; start < rows.length; start += 20) await tx.query(part, [start, start + 1_000]);
+        }),
+      );
+      for (const [what, count] of Object.entries({ insert, read, iteration, statements })) {
         assert.ok(count >= 5, `${count} ticks during the ${what}`);
       }
     } finally {

@@ -1,11 +1,11 @@
-import { setImmediate as nextTurn } from 'node:timers/promises';
-import type {
-  CompiledRating,
-  ExplanationStep,
-  Frame,
-  Instant,
-  Period,
-  RatedPoint,
+import {
+  type CompiledRating,
+  type ExplanationStep,
+  type Frame,
+  type Instant,
+  type Period,
+  type RatedPoint,
+  Slice,
 } from '../../../core/plugin-api/index.js';
 import { explainPoint } from './explain-point.js';
 import type { NumberReader } from './field-match.js';
@@ -13,8 +13,8 @@ import { FrameRater } from './frame-rater.js';
 import { buildRuleTable, countUpTo } from './rule-table.js';
 import type { CostRule, HashmapRules, ParentRules } from './rules.js';
 
-/** Points rated in one go; then other work gets a turn. Some 20 ms. */
-const SLICE = 8192;
+/** Points rated between two looks at the clock: other work gets its turn too. */
+const POINTS_PER_LOOK = 1_024;
 /** Tables kept for different sets of active rules: the present one, the one before a change, and those of a replay. */
 const KEPT_TABLES = 4;
 
@@ -37,7 +37,7 @@ export class CompiledHashmap implements CompiledRating {
   rate(frame: Frame<RatedPoint>, signal: AbortSignal): Frame<RatedPoint> | Promise<Frame<RatedPoint>> {
     signal.throwIfAborted();
     const rater = this.#raterAt(frame.period.begin);
-    if (frame.points.length > SLICE) return rateInSlices(rater, frame, signal);
+    if (frame.points.length > POINTS_PER_LOOK) return rateInSlices(rater, frame, signal);
     return { ...frame, points: rater.rate(frame.points, 0, frame.points.length) };
   }
 
@@ -64,11 +64,12 @@ async function rateInSlices(
   signal: AbortSignal,
 ): Promise<Frame<RatedPoint>> {
   const points: RatedPoint[] = [];
-  for (let begin = 0; begin < frame.points.length; begin += SLICE) {
-    if (begin > 0) await nextTurn();
+  const slice = new Slice();
+  for (let begin = 0; begin < frame.points.length; begin += POINTS_PER_LOOK) {
+    if (slice.isOver) await slice.breathe();
     signal.throwIfAborted();
-    for (const point of rater.rate(frame.points, begin, Math.min(begin + SLICE, frame.points.length)))
-      points.push(point);
+    const end = Math.min(begin + POINTS_PER_LOOK, frame.points.length);
+    for (const point of rater.rate(frame.points, begin, end)) points.push(point);
   }
   return { ...frame, points };
 }

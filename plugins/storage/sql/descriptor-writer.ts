@@ -2,6 +2,7 @@ import { randomInt } from 'node:crypto';
 import {
   canonicalDescriptor,
   type Descriptor,
+  eachInSlices,
   type SqlRow,
   type SqlTransaction,
   UnavailableError,
@@ -57,23 +58,24 @@ export class DescriptorWriter {
     tx: SqlTransaction,
     scope: LockedScope,
     descriptors: readonly Descriptor[],
+    signal: AbortSignal,
   ): Promise<readonly number[]> {
-    const memory = this.#recall(scope);
+    const memory = await this.#recall(scope, signal);
     const ids = new Array<number>(descriptors.length);
-    const unknown = this.#recallIds(memory, descriptors, ids);
+    const unknown = await this.#recallIds(memory, descriptors, ids, signal);
     if (unknown.size === 0) return ids;
     const found = await this.#find(tx, scope.row, [...unknown.keys()]);
-    this.#remember(memory, settle(found, unknown, ids));
-    if (unknown.size > 0) memory.additions = await this.#add(tx, scope.row, unknown, ids);
+    await this.#remember(memory, await settle(found, unknown, ids, signal), signal);
+    if (unknown.size > 0) memory.additions = await this.#add(tx, scope.row, unknown, ids, signal);
     return ids;
   }
 
-  #recall(scope: LockedScope): ScopeMemory {
+  async #recall(scope: LockedScope, signal: AbortSignal): Promise<ScopeMemory> {
     let memory = this.#memories.get(scope.row);
     this.#memories.delete(scope.row);
     if (memory?.additions?.revision === scope.revision) {
       memory.revision = scope.revision;
-      this.#remember(memory, memory.additions.ids);
+      await this.#remember(memory, memory.additions.ids, signal);
     } else if (memory?.revision !== scope.revision) memory = undefined;
     memory ??= { revision: scope.revision, additions: undefined };
     memory.additions = undefined;
@@ -82,19 +84,23 @@ export class DescriptorWriter {
     return memory;
   }
 
-  #remember(memory: ScopeMemory, ids: readonly KnownId[]): void {
-    for (const [descriptor, id] of ids) this.#ids.set(descriptor, { memory, id });
+  async #remember(memory: ScopeMemory, ids: readonly KnownId[], signal: AbortSignal): Promise<void> {
+    await eachInSlices(ids, ([descriptor, id]) => this.#ids.set(descriptor, { memory, id }), signal);
   }
 
   /** Fills in what is remembered; gives the rest by hash. */
-  #recallIds(memory: ScopeMemory, descriptors: readonly Descriptor[], ids: number[]): Map<string, Unknown> {
+  async #recallIds(
+    memory: ScopeMemory,
+    descriptors: readonly Descriptor[],
+    ids: number[],
+    signal: AbortSignal,
+  ): Promise<Map<string, Unknown>> {
     const unknown = new Map<string, Unknown>();
-    for (let place = 0; place < descriptors.length; place++) {
-      const descriptor = descriptors[place]!;
+    const recall = (descriptor: Descriptor, place: number) => {
       const remembered = this.#ids.get(descriptor);
       if (remembered?.memory === memory) {
         ids[place] = remembered.id;
-        continue;
+        return;
       }
       const key = digestKey(digest(canonicalDescriptor(descriptor)));
       const entry = unknown.get(key);
@@ -103,7 +109,8 @@ export class DescriptorWriter {
         entry.descriptors.push(descriptor);
         entry.places.push(place);
       }
-    }
+    };
+    await eachInSlices(descriptors, recall, signal);
     return unknown;
   }
 
@@ -130,6 +137,7 @@ export class DescriptorWriter {
     scopeRow: number,
     unknown: Map<string, Unknown>,
     ids: number[],
+    signal: AbortSignal,
   ): Promise<Additions> {
     const added = [...unknown];
     for (let start = 0; start < added.length; start += ROWS_AT_ONCE) {
@@ -140,7 +148,8 @@ export class DescriptorWriter {
           .map(([key, { descriptors }]) => this.#row(scopeRow, key, descriptors[0]!)),
       });
     }
-    const settled = settle(await this.#find(tx, scopeRow, [...unknown.keys()]), unknown, ids);
+    const found = await this.#find(tx, scopeRow, [...unknown.keys()]);
+    const settled = await settle(found, unknown, ids, signal);
     if (unknown.size > 0) {
       throw new UnavailableError(
         'RATECAT_STORAGE_STALE_SNAPSHOT',
@@ -174,18 +183,20 @@ export class DescriptorWriter {
 }
 
 /** Moves what was found from `unknown` to its places in `ids`. */
-function settle(
+async function settle(
   found: ReadonlyMap<string, number>,
   unknown: Map<string, Unknown>,
   ids: number[],
-): readonly KnownId[] {
+  signal: AbortSignal,
+): Promise<readonly KnownId[]> {
   const settled: KnownId[] = [];
-  for (const [key, id] of found) {
+  const take = ([key, id]: readonly [string, number]) => {
     const { descriptors, places } = unknown.get(key)!;
     for (const place of places) ids[place] = id;
     for (const descriptor of descriptors) settled.push([descriptor, id]);
     unknown.delete(key);
-  }
+  };
+  await eachInSlices(found, take, signal);
   return settled;
 }
 

@@ -1,14 +1,17 @@
 import {
   type Calendar,
   DataError,
+  eachInSlices,
   type Frame,
   type Gap,
+  mapInSlices,
   type Period,
   type RatedPoint,
   type SqlRow,
   type SqlTransaction,
   type SqlValue,
 } from '../../../core/plugin-api/index.js';
+import { chunks } from '../../shared/sql-conditions.js';
 import type { DescriptorWriter } from './descriptor-writer.js';
 import { assertWritable } from './kept.js';
 import { RollUpChanges, rollUpSlice } from './roll-ups.js';
@@ -40,19 +43,33 @@ export class FrameWriter {
       tx,
       scope,
       frame.points.map((point) => point.descriptor),
+      signal,
     );
     signal.throwIfAborted();
-    const points = frame.points.map((point, ordinal) => toNewPoint(point, ids[ordinal]!));
+    const points = await mapInSlices(
+      frame.points,
+      (point, ordinal) => toNewPoint(point, ids[ordinal]!),
+      signal,
+    );
     const facts = [frame.points.length, snapshot, gapsText(frame.gaps)] as const;
     const changes = new RollUpChanges();
-    if (stored === undefined) await insertFrame(tx, scope.row, frame.period, facts, points, changes);
-    else await updateFrame(tx, stored, facts, points, changes);
+    const content = { facts, points, changes };
+    if (stored === undefined)
+      await insertFrame(tx, { row: scope.row, period: frame.period }, content, signal);
+    else await updateFrame(tx, stored, content, signal);
     signal.throwIfAborted();
-    await changes.apply(tx, rollUpSlice(this.#calendar, scope.row, frame.period.begin));
+    await changes.apply(tx, rollUpSlice(this.#calendar, scope.row, frame.period.begin), signal);
   }
 }
 
 type FrameFacts = readonly [points: number, snapshot: string, gaps: string | null];
+
+interface FrameContent {
+  readonly facts: FrameFacts;
+  readonly points: readonly NewPoint[];
+  /** What becomes different in the sums. */
+  readonly changes: RollUpChanges;
+}
 
 /** A point as it will be stored; its texts are canonical, so equal texts are equal numbers. */
 interface NewPoint {
@@ -110,23 +127,23 @@ function overlap(frame: Frame<RatedPoint>, stored: Period): DataError {
 
 async function insertFrame(
   tx: SqlTransaction,
-  scope: number,
-  period: Period,
-  facts: FrameFacts,
-  points: readonly NewPoint[],
-  changes: RollUpChanges,
+  { row, period }: { readonly row: number; readonly period: Period },
+  { facts, points, changes }: FrameContent,
+  signal: AbortSignal,
 ): Promise<void> {
   const { insertId } = await tx.execute(
     `INSERT INTO ratecat_sql_frames (scope, period_begin, period_end, points, snapshot, gaps)
      VALUES (?, ?, ?, ?, ?, ?)`,
-    [scope, period.begin, period.end, ...facts],
+    [row, period.begin, period.end, ...facts],
   );
-  for (const point of points) changes.add(point.descriptor, point.metric, point);
-  await tx.insertRows({
-    ...POINTS,
-    rows: points.map((point, ordinal) => pointRow(insertId, ordinal, point)),
-  });
+  await eachInSlices(points, (point) => changes.add(point.descriptor, point.metric, point), signal);
+  let ordinal = 0;
+  for (const some of chunks(points, ROWS_AT_ONCE))
+    await tx.insertRows({ ...POINTS, rows: some.map((point) => pointRow(insertId, ordinal++, point)) });
 }
+
+/** Rows that are made at once. */
+const ROWS_AT_ONCE = 8_192;
 
 const POINTS = {
   table: 'ratecat_sql_points',
@@ -140,9 +157,8 @@ function pointRow(frame: number, ordinal: number, { descriptor, quantity, price 
 async function updateFrame(
   tx: SqlTransaction,
   frame: number,
-  facts: FrameFacts,
-  points: readonly NewPoint[],
-  changes: RollUpChanges,
+  { facts, points, changes }: FrameContent,
+  signal: AbortSignal,
 ): Promise<void> {
   const stored = await tx.query(
     `SELECT p.ordinal, p.descriptor, p.quantity, p.price, d.metric
@@ -151,7 +167,7 @@ async function updateFrame(
     [frame],
   );
   const isKept = new Set<number>();
-  for (const row of stored) {
+  const compare = (row: SqlRow) => {
     const ordinal = Number(row[0]);
     const point = points[ordinal];
     if (point !== undefined && isSame(row, point)) isKept.add(ordinal);
@@ -159,13 +175,15 @@ async function updateFrame(
       const sum = { quantity: storedDecimal(row[2]!), price: storedDecimal(row[3]!), points: 1 };
       changes.subtract(Number(row[1]), String(row[4]), sum);
     }
-  }
+  };
+  await eachInSlices(stored, compare, signal);
   const rows: SqlRow[] = [];
-  for (const [ordinal, point] of points.entries()) {
-    if (isKept.has(ordinal)) continue;
+  const change = (point: NewPoint, ordinal: number) => {
+    if (isKept.has(ordinal)) return;
     changes.add(point.descriptor, point.metric, point);
     rows.push(pointRow(frame, ordinal, point));
-  }
+  };
+  await eachInSlices(points, change, signal);
   await tx.execute('UPDATE ratecat_sql_frames SET points = ?, snapshot = ?, gaps = ? WHERE id = ?', [
     ...facts,
     frame,

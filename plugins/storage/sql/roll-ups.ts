@@ -2,7 +2,9 @@ import {
   type Calendar,
   DataError,
   type Decimal,
+  eachInSlices,
   type Instant,
+  mapInSlices,
   type SqlRow,
   type SqlTransaction,
 } from '../../../core/plugin-api/index.js';
@@ -54,17 +56,20 @@ export class RollUpChanges {
   }
 
   /** @throws DataError RATECAT_ROLL_UP_BROKEN when more would be taken away than is there, RATECAT_NUMBER_OVERFLOW. */
-  async apply(tx: SqlTransaction, { scope, day }: RollUpSlice): Promise<void> {
+  async apply(tx: SqlTransaction, { scope, day }: RollUpSlice, signal?: AbortSignal): Promise<void> {
     const changes = [...this.#daily].filter(([, change]) => isChange(change));
     // Ascending keys: neighbours in the table, and one order for all writers.
     changes.sort(([left], [right]) => left - right);
-    await tx.insertRows({
-      ...DAILY,
-      rows: changes.map(([descriptor, sum]) => [day, scope, descriptor, ...sumValues(sum)]),
-    });
+    const toRow = ([descriptor, sum]: readonly [number, Sum]): SqlRow => [
+      day,
+      scope,
+      descriptor,
+      ...sumValues(sum),
+    ];
+    await tx.insertRows({ ...DAILY, rows: await mapInSlices(changes, toRow, signal) });
     if (changes.some(([, { points }]) => points < 0)) await dropEmpty(tx, 'daily', 'day', scope, [day]);
     const metrics = new MetricChanges();
-    for (const [, change] of changes) metrics.add(day, change.metric, change);
+    await eachInSlices(changes, ([, change]) => metrics.add(day, change.metric, change), signal);
     await metrics.apply(tx, scope);
   }
 }

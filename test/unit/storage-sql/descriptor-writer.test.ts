@@ -9,6 +9,7 @@ import { MIGRATIONS } from '../../../plugins/storage/sql/schema.js';
 import { lockScope } from '../../../plugins/storage/sql/scopes.js';
 
 const SCOPE = { key: 'project_id', id: 'alpha' };
+const never = new AbortController().signal;
 const UNDONE = new Error('undone on purpose');
 
 async function usingDatabase(body: (database: SqlDatabase) => Promise<void>): Promise<void> {
@@ -50,7 +51,7 @@ async function resolve(
           return tx.insertRows(...call);
         },
       };
-      answer = { ids: await writer.resolve(counted, scope, wanted), statements };
+      answer = { ids: await writer.resolve(counted, scope, wanted, never), statements };
       if (end === 'rollback') throw UNDONE;
     });
   } catch (error) {
