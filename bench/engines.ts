@@ -4,9 +4,9 @@ import { statSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import Database from 'better-sqlite3';
 import { migrate } from '../core/database/migrate.js';
 import { type ClosableDatabase, openDatabase } from '../core/database/open-database.js';
+import { SqliteDatabase } from '../core/database/sqlite-driver.js';
 import sqlStorage from '../plugins/storage/sql/index.js';
 import { startMariadb } from '../test/support/services/mariadb.js';
 import { MysqlRawWriter, type RawWriter, SqliteRawWriter } from './raw-writer.js';
@@ -51,13 +51,13 @@ export async function sqliteEngine(): Promise<BenchEngine> {
         open: () => openDatabase(url),
         rawWriter: async () => new SqliteRawWriter(path),
         async bytes() {
-          const database = new Database(path);
+          const database = new SqliteDatabase(path);
           database.pragma('wal_checkpoint(TRUNCATE)');
           database.close();
           return statSync(path).size;
         },
         async tableBytes() {
-          const database = new Database(path);
+          const database = new SqliteDatabase(path);
           const rows = database
             .prepare(
               `SELECT m.tbl_name AS name, SUM(d.pgsize) AS bytes FROM dbstat d

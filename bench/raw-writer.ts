@@ -1,6 +1,7 @@
 /** Writes prepared rows by the driver alone: statements prepared once, parameters flat, nothing computed in between. */
-import Database from 'better-sqlite3';
+import type Database from 'better-sqlite3';
 import mysql, { type Connection, type ExecuteValues } from 'mysql2/promise';
+import { SqliteDatabase } from '../core/database/sqlite-driver.js';
 import type { SqlValue } from '../core/plugin-api/index.js';
 import type { RawFrame, RawInsert } from './raw-frames.js';
 
@@ -31,7 +32,7 @@ export class SqliteRawWriter implements RawWriter {
   readonly #statements = new Map<string, Database.Statement>();
 
   constructor(path: string) {
-    this.#database = new Database(path);
+    this.#database = new SqliteDatabase(path);
     this.#database.pragma('journal_mode = WAL');
     this.#database.pragma('synchronous = FULL');
   }

@@ -10,6 +10,7 @@ import { createInterface } from 'node:readline';
 import { after, before, describe, it } from 'node:test';
 import { request } from 'undici';
 import { stringify } from 'yaml';
+import { WORKER_VARIABLE } from '../../core/daemon/worker-processes.js';
 import { PROGRAM, ROOT, ratecat } from '../support/daemon.js';
 import { Systemd, systemdBootable, systemdInstalled } from '../support/services/systemd.js';
 import {
@@ -118,9 +119,15 @@ async function prepared(change: object = {}): Promise<SmallDaemon> {
   return daemon;
 }
 
-async function childrenOf(pid: number): Promise<readonly number[]> {
+/** The process's children whose environment makes them workers: systemd-notify is a child as well, for a moment. */
+async function workersOf(pid: number): Promise<readonly number[]> {
   const text = await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8');
-  return text.split(' ').filter(Boolean).map(Number);
+  const workers: number[] = [];
+  for (const child of text.split(' ').filter(Boolean).map(Number)) {
+    const environment = await readFile(`/proc/${child}/environ`, 'utf8').catch(() => '');
+    if (environment.split('\0').some((entry) => entry.startsWith(`${WORKER_VARIABLE}=`))) workers.push(child);
+  }
+  return workers;
 }
 
 if (systemdInstalled()) {
@@ -297,7 +304,7 @@ if (systemdInstalled()) {
         WATCHDOG_USEC: '6000000',
       });
       await socket.until(READY);
-      const workers = await childrenOf(processor.child.pid!);
+      const workers = await workersOf(processor.child.pid!);
       assert.equal(workers.length, 2);
       for (const pid of workers)
         assert.doesNotMatch(await readFile(`/proc/${pid}/environ`, 'utf8'), /NOTIFY_SOCKET|WATCHDOG_/);
@@ -306,7 +313,7 @@ if (systemdInstalled()) {
         /a worker does not go on and is killed/.test(processor.log),
       );
       await waitUntil('another one works in its place', async () => {
-        const now = await childrenOf(processor.child.pid!);
+        const now = await workersOf(processor.child.pid!);
         return !now.includes(workers[0]!) && now.filter((pid) => pid !== workers[1]).length > 0;
       });
       const alive = socket.count(ALIVE);

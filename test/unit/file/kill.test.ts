@@ -5,7 +5,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import Database from 'better-sqlite3';
+import { SqliteDatabase } from '../../../plugins/shared/sqlite-driver.js';
 import { BEGIN, csv, Drop, HOUR, row } from './drop.js';
 
 const CHILD = fileURLToPath(new URL('./kill-child.ts', import.meta.url));
@@ -17,7 +17,7 @@ function rowsInIndex(folder: string): number {
   const path = join(folder, '.ratecat/index.sqlite');
   if (!existsSync(path)) return 0;
   try {
-    const database = new Database(path, { readonly: true });
+    const database = new SqliteDatabase(path, { readonly: true });
     try {
       return (database.prepare('SELECT count(*) AS n FROM samples').get() as { n: number }).n;
     } finally {

@@ -84,7 +84,7 @@ test('text that is no number is refused and nothing is guessed', (t) => {
     const isNumber = /^[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?$/.test(text);
     const isTooLarge = Math.abs(Number(exponent ?? 0)) > 6144;
     assert.equal(value !== undefined, isNumber && !isTooLarge);
-    if (value !== undefined) assert.equal(Number(value.toString()), Number(text) + 0);
+    if (value !== undefined) assert.equal(Number(value.toString()) + 0, Number(text) + 0);
   });
 });
 
