@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
-import { randomInt } from 'node:crypto';
 import { after, before, describe, it } from 'node:test';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import fc from 'fast-check';
+import { sampleSeed } from '../../core/testkit/samples.js';
 import { type OpenedServer, openApiServer, type TokenHolder } from '../support/api-server.js';
 
 const REQUESTS = 20_000;
-const SEED = Number(process.env.RATECAT_SEED ?? randomInt(2 ** 31));
+const SEED = sampleSeed();
 /** Stands in everything that project `other` owns, and in nothing else. */
 const MARKER = 'secret-of-other';
 

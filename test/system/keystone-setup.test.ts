@@ -11,6 +11,7 @@ import { text } from 'node:stream/consumers';
 import { after, before, beforeEach, describe, it } from 'node:test';
 import { main } from '../../core/cli/main.js';
 import { shellWord } from '../../core/setup/shell-command.js';
+import { sampleSeed } from '../../core/testkit/samples.js';
 import { Command } from '../support/daemon.js';
 import { serviceInstalled } from '../support/require-service.js';
 import { freePort } from '../support/services/free-port.js';
@@ -621,7 +622,7 @@ describe('shellWord', () => {
       '\x7f',
       'x',
     ];
-    const seed = Number(process.env.RATECAT_SEED ?? Date.now() % 1_000_000);
+    const seed = sampleSeed();
     let random = seed;
     const next = (limit: number) => {
       random = (random * 1_103_515_245 + 12_345) % 2_147_483_648;

@@ -6,6 +6,7 @@ import { Prices } from '../../../core/api/own/prices.js';
 import { priceOf } from '../../../core/api/own/quote.js';
 import { Decimal } from '../../../core/plugin-api/index.js';
 import { raiseRevision } from '../../../core/rating/module-states.js';
+import { sampleSeed } from '../../../core/testkit/samples.js';
 import { type OpenedOwn, openOwn } from './own-support.js';
 
 describe('prices and quotes of /ratecat/v1', () => {
@@ -173,6 +174,7 @@ describe('the price of a time', () => {
           assert.ok(priceOf(price, 2_592_000, 3600).equals(price.times(Decimal.fromInteger(720))));
         },
       ),
+      { seed: sampleSeed() },
     );
   });
 

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import fc from 'fast-check';
 import { TooManyRequests } from '../../../core/api/too-many-requests.js';
+import { sampleSeed } from '../../../core/testkit/samples.js';
 import { type OpenedOwn, openOwn, type Token } from './own-support.js';
 
 interface Operation {
@@ -129,7 +130,7 @@ describe('/ratecat/v1', () => {
       '/quote',
       '/nothing',
     );
-    const seed = Number(process.env.RATECAT_SEED ?? Date.now() % 2 ** 31);
+    const seed = sampleSeed();
     await fc.assert(
       fc.asyncProperty(
         paths,

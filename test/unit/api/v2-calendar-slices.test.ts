@@ -5,6 +5,7 @@ import { type CalendarCondition, matchingSlices } from '../../../core/api/v2/cal
 import { Fault } from '../../../core/api/v2/faults.js';
 import { billingCalendar } from '../../../core/daemon/billing-calendar.js';
 import { type CalendarUnit, calendarText } from '../../../core/reporting/calendar-keys.js';
+import { sampleSeed } from '../../../core/testkit/samples.js';
 
 const HOUR = 3600;
 const DAY = 24 * HOUR;
@@ -20,7 +21,7 @@ const VALUES: Readonly<Record<CalendarUnit, readonly string[]>> = {
 
 describe('the slices of a range that filters by date leave', () => {
   it('hold exactly the hours whose date fulfils all conditions, in any time zone', () => {
-    const seed = Number(process.env.RATECAT_SEED ?? Date.now() % 2 ** 31);
+    const seed = sampleSeed();
     const conditions = fc.uniqueArray(
       fc
         .constantFrom<CalendarUnit>('year', 'month', 'week', 'day')

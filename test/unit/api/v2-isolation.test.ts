@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, it } from 'node:test';
 import fc from 'fast-check';
 import { Attributes, Decimal } from '../../../core/plugin-api/index.js';
+import { sampleSeed } from '../../../core/testkit/samples.js';
 import { member } from '../../support/api.js';
 import { describeOnEngines } from '../../support/engines.js';
 import { DAY, frame, HOUR, MONDAY, type OpenedV2, openV2, point, push, time } from './v2-support.js';
@@ -140,7 +141,7 @@ describeOnEngines('projects', (engine) => {
         assert.ok(!text.includes(`secret-of-${other}`), `${own} asked ${target} and got ${got.text}`);
         assertOwnPrices(own, got.json, target);
       }),
-      { numRuns: RUNS[engine.name] },
+      { seed: sampleSeed(), numRuns: RUNS[engine.name] },
     );
     for (const project of PROJECTS)
       assert.ok((seen.get(project) ?? 0) > RUNS[engine.name] / 20, 'the readers did give something');

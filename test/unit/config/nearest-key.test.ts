@@ -3,6 +3,7 @@ import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { didYouMean, editDistance, nearestKey } from '../../../core/config/nearest-key.js';
 import { formatProblem } from '../../../core/config/problems.js';
+import { sampleSeed } from '../../../core/testkit/samples.js';
 
 const KEYS = [
   'period',
@@ -30,6 +31,7 @@ describe('nearestKey', () => {
         fc.pre(wrong !== key);
         assert.equal(nearestKey(wrong, KEYS), key);
       }),
+      { seed: sampleSeed() },
     );
   });
 
@@ -58,6 +60,7 @@ describe('nearestKey', () => {
         assert.equal(editDistance(a, b), editDistance(b, a));
         assert.equal(editDistance(a, b) === 0, a === b);
       }),
+      { seed: sampleSeed() },
     );
   });
 

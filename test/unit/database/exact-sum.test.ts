@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { addDecimalText, ExactSum } from '../../../core/database/exact-sum.js';
 import { Decimal } from '../../../core/plugin-api/index.js';
+import { sampleSeed } from '../../../core/testkit/samples.js';
 
 /** Decimals as storages keep them: up to 29 digits before and 28 after the point. */
 const stored = fc
@@ -25,7 +26,7 @@ test('the sum of any decimals in any order is the exact one', () => {
       assert.equal(sumOf(texts), values.length === 0 ? null : expected);
       assert.equal(sumOf(texts.toReversed()), values.length === 0 ? null : expected);
     }),
-    { numRuns: 2_000 },
+    { seed: sampleSeed(), numRuns: 2_000 },
   );
 });
 
@@ -61,7 +62,7 @@ test('adding two decimals is exact and canonical', () => {
     fc.property(stored, stored, (left, right) => {
       assert.equal(addDecimalText(left.toString(), right.toString()), left.plus(right).toString());
     }),
-    { numRuns: 2_000 },
+    { seed: sampleSeed(), numRuns: 2_000 },
   );
 });
 

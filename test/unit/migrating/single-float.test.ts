@@ -2,9 +2,10 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { shortestSingle } from '../../../core/migrating/single-float.js';
 import { Decimal } from '../../../core/plugin-api/index.js';
+import { sampleSeed } from '../../../core/testkit/samples.js';
 import { SeededRandom } from '../../simulation/seeded-random.js';
 
-const SEED = Number(process.env.RATECAT_SEED ?? Date.now() % 1_000_000);
+const SEED = sampleSeed();
 
 describe(`numbers of single precision (seed ${SEED})`, () => {
   it('come back as they were written with up to six digits', () => {

@@ -9,8 +9,9 @@ import {
   Decimal,
   isDecimal,
 } from '../../../core/plugin-api/index.js';
+import { sampleSeed } from '../../../core/testkit/samples.js';
 
-const SEED = Number(process.env.RATECAT_SEED ?? Date.now() % 2 ** 31);
+const SEED = sampleSeed();
 
 function check<T>(t: TestContext, arbitrary: fc.Arbitrary<T>, holds: (value: T) => void): void {
   t.diagnostic(`RATECAT_SEED=${SEED}`);

@@ -2,8 +2,9 @@ import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import fc from 'fast-check';
 import { Decimal, divideRounded, isRatecatError, type RoundingMode } from '../../../core/plugin-api/index.js';
+import { sampleSeed } from '../../../core/testkit/samples.js';
 
-const SEED = Number(process.env.RATECAT_SEED ?? Date.now() % 2 ** 31);
+const SEED = sampleSeed();
 const RUNS = 10_000;
 
 /** Checks a property on RUNS random cases; RATECAT_SEED repeats a run. */

@@ -9,6 +9,7 @@ import {
   type MutateMapEntry,
   Rational,
 } from '../../../core/processing/quantity-conversion.js';
+import { sampleSeed } from '../../../core/testkit/samples.js';
 
 const GNOCCHI: StrictArithmetic = {
   significantDigits: 28,
@@ -321,7 +322,7 @@ test('a rational is a decimal exactly when its denominator divides a power of te
 
 // ------------------------------------------------------------------------------------------------------- properties
 
-const SEED = Number(process.env.RATECAT_SEED ?? Date.now() % 2 ** 31);
+const SEED = sampleSeed();
 
 function check<T>(t: TestContext, arbitrary: fc.Arbitrary<T>, holds: (value: T) => void): void {
   t.diagnostic(`RATECAT_SEED=${SEED}`);

@@ -11,6 +11,7 @@ import {
   type RatedPoint,
 } from '../../../core/plugin-api/index.js';
 import { compileSkipExpression } from '../../../core/processing/skip-expression.js';
+import { sampleSeed } from '../../../core/testkit/samples.js';
 
 const decimal = (text: string) => Decimal.parse(text);
 
@@ -392,7 +393,7 @@ test('large attributes are compared in time proportional to their size', () => {
   assert.equal(skips('"aa" in datapoint["metadata"]["text"]', large), false);
 });
 
-const SEED = Number(process.env.RATECAT_SEED ?? Date.now() % 2 ** 31);
+const SEED = sampleSeed();
 
 function check<T>(t: TestContext, arbitrary: fc.Arbitrary<T>, runs: number, holds: (value: T) => void): void {
   t.diagnostic(`RATECAT_SEED=${SEED}`);
