@@ -8,7 +8,8 @@ const MAX_BYTES = 64 * 1024;
 /** 192 bits. */
 const PASSWORD_BYTES = 24;
 /** What servers ask of a password that they find strong. */
-const KINDS = [/[a-z]/, /[A-Z]/, /\d/, /[-_]/];
+/** A password that begins with a hyphen is taken for an option where somebody types it after `--password`. */
+const KINDS = [/^[A-Za-z]/, /[a-z]/, /[A-Z]/, /\d/, /[-_]/];
 
 /**
  * The first line of a file.
@@ -68,7 +69,7 @@ export async function fileExists(file: string): Promise<boolean> {
   }
 }
 
-/** A new password that rules for passwords accept: 32 letters, digits, hyphens and underscores. */
+/** A new password that rules for passwords accept: 32 letters, digits, hyphens and underscores, a letter first. */
 export function newPassword(): string {
   for (;;) {
     const candidate = randomBytes(PASSWORD_BYTES).toString('base64url');
