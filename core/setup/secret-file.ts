@@ -7,8 +7,7 @@ import { writeWhole } from './whole-file.js';
 const MAX_BYTES = 64 * 1024;
 /** 192 bits. */
 const PASSWORD_BYTES = 24;
-/** What servers ask of a password that they find strong. */
-/** A password that begins with a hyphen is taken for an option where somebody types it after `--password`. */
+/** What servers ask of a strong password, and a letter first: after `--password`, a hyphen there begins an option. */
 const KINDS = [/^[A-Za-z]/, /[a-z]/, /[A-Z]/, /\d/, /[-_]/];
 
 /**
